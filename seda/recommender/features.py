@@ -1,0 +1,135 @@
+"""The one feature schema: what is known of a (user, candidate) pair when it is ranked.
+
+Batch, delta, learning and explanation all read this table, in this order, so a stored score can be
+recomputed from stored features. Values are raw, in the units given below; NaN means "not known",
+which is not zero. Calibration and weights come later.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seda.recommender.arrays import (
+    Csr,
+    FloatArray,
+    IntArray,
+    sparse_rows,
+    values_at,
+)
+from seda.recommender.candidates import CandidatePool
+from seda.recommender.nearest import gathered_products
+
+FEATURES = (
+    "embedding_similarity",
+    "collaborative_score",
+    "friend_presence_count",
+    "social_score",
+    "recency_score",
+    "popularity",
+    "diversity_penalty",
+    "user_privacy_flags",
+    "provider_affinity",
+)
+"""Columns of a feature table:
+
+- `embedding_similarity`: inner product of taste and item vector (a cosine if both are unit);
+- `collaborative_score`: inner product of user and item factors;
+- `friend_presence_count`: friends in the room (or listening) at computation;
+- `social_score`: friends' log plays, averaged over friends;
+- `recency_score`: freshness of the item, as the caller defines it (larger is fresher);
+- `popularity`: the caller's damped listening volume, e.g. log(1 + decayed plays);
+- `diversity_penalty`: share of the user's pool in the candidate's cluster, in (0, 1];
+- `user_privacy_flags`: the user's flags as a number, for audit (never a weight);
+- `provider_affinity`: affinity of the user to the item's best linked provider.
+"""
+
+
+def column(name: str) -> int:
+    """Position of a feature in the table; ValueError for an unknown name."""
+    return FEATURES.index(name)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """`values` float32 `(nnz, len(FEATURES))`, row p describing position p of `pool`."""
+
+    pool: CandidatePool
+    values: FloatArray
+
+    def __getitem__(self, name: str) -> FloatArray:
+        return self.values[:, column(name)]
+
+
+def build_features(
+    pool: CandidatePool,
+    *,
+    taste: FloatArray | None = None,
+    item_vectors: FloatArray | None = None,
+    user_factors: FloatArray | None = None,
+    item_factors: FloatArray | None = None,
+    social: Csr | None = None,
+    presence: Csr | None = None,
+    popularity: FloatArray | None = None,
+    recency: FloatArray | None = None,
+    clusters: IntArray | None = None,
+    privacy_flags: FloatArray | None = None,
+    user_providers: FloatArray | None = None,
+    item_providers: FloatArray | None = None,
+) -> FeatureTable:
+    """Features of every pool position; any input that is None leaves its column NaN.
+
+    `taste` `(users, d)`, `item_vectors` `(items, d)`, `user_factors` `(users, f)`, `item_factors`
+    `(items, f)`: a row of zeros on either side means "no vector" and gives NaN. `social` and
+    `presence` CSR `(users, items)`: absent is a true zero. `popularity`, `recency` `(items,)`,
+    `clusters` int32 `(items,)`, `privacy_flags` `(users,)`, `user_providers` `(users, providers)`
+    and `item_providers` `(items, providers)` float32.
+    """
+    values = np.full((pool.items.shape[0], len(FEATURES)), np.nan, np.float32)
+    table = FeatureTable(pool, values)
+    table["embedding_similarity"][:] = _similarity(pool, taste, item_vectors)
+    table["collaborative_score"][:] = _similarity(pool, user_factors, item_factors)
+    for name, matrix in (("social_score", social), ("friend_presence_count", presence)):
+        if matrix is not None:
+            table[name][:] = values_at(sparse_rows(matrix), pool.indptr, pool.items)
+    for name, per_item in (("popularity", popularity), ("recency_score", recency)):
+        if per_item is not None:
+            table[name][:] = per_item[pool.items]
+    if clusters is not None:
+        table["diversity_penalty"][:] = _crowding(pool, clusters)
+    if privacy_flags is not None:
+        table["user_privacy_flags"][:] = privacy_flags[pool.owners]
+    if user_providers is not None and item_providers is not None and user_providers.shape[1]:
+        affinity = user_providers[pool.owners] * item_providers[pool.items]
+        table["provider_affinity"][:] = affinity.max(axis=1)
+    return table
+
+
+def _similarity(
+    pool: CandidatePool, users: FloatArray | None, items: FloatArray | None
+) -> FloatArray:
+    if users is None or items is None:
+        return np.full(pool.items.shape[0], np.nan, np.float32)
+    products = gathered_products(users, items, pool.indptr, pool.items)
+    missing = ~has_vector(users)[pool.owners] | ~has_vector(items)[pool.items]
+    products[missing] = np.nan
+    return products
+
+
+def has_vector(rows: FloatArray) -> np.ndarray:
+    """Whether each row of `(n, d)` is more than zeros, bool `(n,)`."""
+    present = rows[:, :1].ravel() != 0
+    # Almost every real vector is non-zero in its first entry: look at the others' rows only.
+    rest = np.flatnonzero(~present)
+    present[rest] = (rows[rest] != 0).any(axis=1)
+    return present
+
+
+def _crowding(pool: CandidatePool, clusters: IntArray) -> FloatArray:
+    labels = clusters[pool.items].astype(np.int64)
+    width = int(labels.max(initial=-1)) + 1
+    if not width:
+        return np.full(labels.shape[0], np.nan, np.float32)
+    keys = pool.owners.astype(np.int64) * width + labels
+    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    shares = counts[inverse] / np.diff(pool.indptr)[pool.owners]
+    return np.where(labels >= 0, shares, np.nan).astype(np.float32)

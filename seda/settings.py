@@ -1,0 +1,115 @@
+"""Every setting of the platform, typed, in one class, read from the environment and `.env`.
+
+With none set, everything runs on this machine with no key and no network. The README's table of
+settings is checked against this class by a test.
+"""
+
+import secrets
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from seda.errors import SedaError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class UnusableHomeError(SedaError):
+    """`SEDA_HOME` cannot be written."""
+
+
+class Settings(BaseSettings):
+    """One process's configuration; every field's environment name is its alias."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_prefix="SEDA_", extra="ignore", env_ignore_empty=True
+    )
+
+    home: Path = Field(Path(".seda"), description="Where everything local lives.")
+    env: Literal["local", "qa", "sandbox", "production"] = Field(
+        "local", description="Which environment this is; sandbox tools refuse production."
+    )
+    database_url: SecretStr | None = Field(
+        None, description="Postgres of the global region; default: the embedded server."
+    )
+    eu_database_url: SecretStr | None = Field(
+        None, description="Postgres of the EU region; default: the embedded server."
+    )
+    dagster_database_url: SecretStr | None = Field(
+        None, description="Postgres of Dagster's own storage; default: the embedded server."
+    )
+    api_password: SecretStr | None = Field(
+        None, description="Password of the role `seda_api`, where the database asks for one."
+    )
+    storage_url: str | None = Field(
+        None,
+        description="Matrices and exports of the global region; default under `SEDA_HOME`; "
+        "`s3://…` works.",
+    )
+    eu_storage_url: str | None = Field(
+        None, description="The same for the EU region; never the same place."
+    )
+    dagster_port: int = Field(3000, description="Port of the Dagster UI.")
+    api_port: int = Field(8000, description="Port of the API.")
+    realtime_port: int = Field(8001, description="Port of the real-time service.")
+    global_shards: int = Field(8, ge=1, le=64, description="User shards of the global region.")
+    eu_shards: int = Field(2, ge=1, le=64, description="User shards of the EU region.")
+    recommendation_ttl_hours: int = Field(
+        36, ge=1, description="How long a published list counts as fresh."
+    )
+    jwt_secret: SecretStr | None = Field(
+        None, description="HS256 secret of the tokens; default: random per `SEDA_HOME`."
+    )
+    jwks_url: str | None = Field(None, description="JWKS of the tokens (ES256, RS256).")
+    jwt_issuer: str | None = Field(None, description="Required issuer of the tokens.")
+    jwt_audience: str = Field("authenticated", description="Required audience of the tokens.")
+
+    def home_directory(self) -> Path:
+        """The absolute home, created on demand.
+
+        Raises:
+            UnusableHomeError: it cannot be created or written.
+        """
+        home = self.home.expanduser().resolve()
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            probe = home / ".writable"
+            probe.write_bytes(b"seda" * 1024)
+            probe.unlink()
+        except OSError as problem:
+            raise UnusableHomeError(
+                f"SEDA_HOME {home} cannot be written ({problem.strerror}): free some space there, "
+                "correct its permissions, or set SEDA_HOME to another folder."
+            ) from problem
+        return home
+
+    def signing_secret(self) -> str:
+        """The HS256 secret: the configured one, else one made at random once per home."""
+        return self._secret("jwt-secret", self.jwt_secret)
+
+    def cursor_secret(self) -> str:
+        """What page cursors are signed with; random, once per home, when no secret is set."""
+        return self._secret("cursor-secret", self.jwt_secret)
+
+    def _secret(self, name: str, configured: SecretStr | None) -> str:
+        if configured is not None:
+            return configured.get_secret_value()
+        folder = self.home_directory() / "secrets"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / name
+        try:
+            with path.open("x") as file:
+                path.chmod(0o600)
+                file.write(secrets.token_urlsafe(48))
+        except FileExistsError:
+            pass
+        return path.read_text()
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()
