@@ -6,8 +6,6 @@ each of these tokens is hashed to eight signed dimensions (feature hashing, Wein
 division, which IEEE 754 rounds the same everywhere, so the bits depend on nothing but the text.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import unicodedata
@@ -25,7 +23,7 @@ from seda.embeddings.spaces import EmbeddingSpace
 
 # Any change of the vectors needs a new version, because it makes a new space.
 VERSION: Final = "1"
-WORD_WEIGHT: Final = 4
+WORD_WEIGHT: Final = 2
 PAIR_WEIGHT: Final = 2
 TRIGRAM_WEIGHT: Final = 1
 SLOTS_PER_TOKEN: Final = 8
@@ -41,7 +39,7 @@ _NOTHING: Final = "nothing:"
 
 
 class LocalEmbedder:
-    """An ``EmbeddingsService`` whose vectors are the same bits on every machine.
+    """An `EmbeddingsService` whose vectors are the same bits on every machine.
 
     Similar texts share tokens and so get similar vectors. A phrase that is repeated weighs more,
     with the square root of its count, so that five mentions do not drown everything else.
@@ -51,7 +49,7 @@ class LocalEmbedder:
         self.space = EmbeddingSpace("local", "hashed-words", dim, VERSION, region)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors ``(len(texts), dim)`` float32; a text without any token gets a fixed one.
+        """Unit vectors `(len(texts), dim)` float32; a text without any token gets a fixed one.
 
         Works in blocks of texts: beyond the result it needs a few ten MB for any number of texts.
         """
@@ -63,7 +61,7 @@ class LocalEmbedder:
 
 
 def _sums(texts: Sequence[str], dim: int) -> NDArray[np.int32]:
-    """Unscaled vectors ``(texts, dim)`` int32: damped phrase counts × phrases × token hashes.
+    """Unscaled vectors `(texts, dim)` int32: damped phrase counts × phrases × token hashes.
 
     Sparse integer products are exact and involve no BLAS. An entry stays far below 2³¹: it would
     take ten million distinct tokens in one text to get there.
@@ -83,7 +81,7 @@ def _sums(texts: Sequence[str], dim: int) -> NDArray[np.int32]:
 
 
 def _phrase_matrix(phrases: Sequence[str], dim: int) -> sparse.csr_matrix:
-    """Signed token weights ``(phrases, dim)`` int32."""
+    """Signed token weights `(phrases, dim)` int32."""
     tokens: dict[str, int] = {}
     weights, token_ids, phrase_ends = [], [], [0]
     for phrase in phrases:
@@ -96,7 +94,7 @@ def _phrase_matrix(phrases: Sequence[str], dim: int) -> sparse.csr_matrix:
 
 
 def _hash_matrix(tokens: Sequence[str], dim: int) -> sparse.csr_matrix:
-    """Eight entries of ±1 per token ``(tokens, dim)`` int32; colliding ones add up."""
+    """Eight entries of ±1 per token `(tokens, dim)` int32; colliding ones add up."""
     digests = b"".join([_digest(token) for token in tokens])
     words = np.frombuffer(digests, dtype="<u4")
     columns = ((words >> 1) % dim).astype(np.int32)
@@ -106,7 +104,7 @@ def _hash_matrix(tokens: Sequence[str], dim: int) -> sparse.csr_matrix:
 
 
 def _unit_rows(sums: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Rows ``(n, dim)`` int32 divided by their exact length, as float32."""
+    """Rows `(n, dim)` int32 divided by their exact length, as float32."""
     empty = ~sums.any(axis=1)
     if empty.any():
         # A text of nothing, or (never seen) one whose tokens cancel out to the last dimension.
@@ -132,9 +130,7 @@ def _tokens(phrase: str) -> tuple[tuple[str, int], ...]:
     found += [(f"pair:{left} {right}", PAIR_WEIGHT) for left, right in pairwise(words)]
     for word in words:
         padded = f"^{word}$"
-        found += [
-            (f"tri:{padded[i : i + 3]}", TRIGRAM_WEIGHT) for i in range(len(padded) - 2)
-        ]
+        found += [(f"tri:{padded[i : i + 3]}", TRIGRAM_WEIGHT) for i in range(len(padded) - 2)]
     return tuple(found)
 
 
@@ -152,6 +148,6 @@ def _phrases(text: str) -> list[str]:
 def _csr(
     values: Sequence[int], columns: Sequence[int], ends: Sequence[int], width: int
 ) -> sparse.csr_matrix:
-    """A sparse int32 matrix from its three lists, with ``len(ends) - 1`` rows."""
+    """A sparse int32 matrix from its three lists, with `len(ends) - 1` rows."""
     data, indices, indptr = (np.asarray(part, np.int32) for part in (values, columns, ends))
     return sparse.csr_matrix((data, indices, indptr), shape=(len(ends) - 1, width))

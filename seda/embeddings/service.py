@@ -3,8 +3,6 @@
 Batching, retries, budgets and circuit breakers wrap this interface; they are not part of it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -22,4 +20,4 @@ class EmbeddingsService(Protocol):
         """The space that every vector of this service belongs to."""
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """One unit vector per text in the order given: ``(len(texts), space.dim)`` float32."""
+        """One unit vector per text in the order given: `(len(texts), space.dim)` float32."""

@@ -5,12 +5,10 @@ everything that stores or reads a vector names its space. Which space is active 
 row, not a matter of this module.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Self
 
 from seda.errors import SedaError
 
@@ -54,12 +52,12 @@ class EmbeddingSpace:
 
     @property
     def id(self) -> str:
-        """The stable text key, such as ``local:hashed-words:1536:1:global``."""
+        """The stable text key, such as `local:hashed-words:1536:1:global`."""
         return f"{self.provider}:{self.model}:{self.dim}:{self.version}:{self.region}"
 
     @classmethod
-    def parse(cls, space_id: str) -> EmbeddingSpace:
-        """The space that an ``id`` names; raises ``InvalidSpaceError`` for any other text."""
+    def parse(cls, space_id: str) -> Self:
+        """The space that an `id` names; raises `InvalidSpaceError` for any other text."""
         parts = space_id.split(":")
         if len(parts) != 5 or not re.fullmatch(r"[1-9][0-9]{0,4}", parts[2]):
             raise InvalidSpaceError(
@@ -69,7 +67,7 @@ class EmbeddingSpace:
         return cls(provider, model, int(dim), version, region)
 
     def embedding_meta(self, computed_at: datetime) -> dict[str, str | int]:
-        """The JSON that accompanies a vector of this space; ``computed_at`` must have a zone."""
+        """The JSON that accompanies a vector of this space; `computed_at` must have a zone."""
         if computed_at.utcoffset() is None:
             raise InvalidSpaceError("embedding_meta needs a computed_at with a time zone.")
         return {

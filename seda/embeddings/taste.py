@@ -4,8 +4,6 @@ The affinities (how much, how recently, through which kind of entity) are decide
 this module only averages, so a person's vector is in the space of the item vectors.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import numpy as np
@@ -31,8 +29,8 @@ def taste_vectors(
 ) -> NDArray[np.float32]:
     """The affinity-weighted mean direction of each user's items.
 
-    ``affinity`` is (users, items), any real type, zero or absent where there is nothing;
-    ``item_vectors`` is (items, dim) float16 or float32. Returns (users, dim) float32 of unit
+    `affinity` is (users, items), any real type, zero or absent where there is nothing;
+    `item_vectors` holds unit vectors (items, dim) float16 or float32. Returns (users, dim) float32 of unit
     norm; the row is zero for a user who has nothing or whose items cancel out. Rocchio (1971)
     with positive examples; a negative affinity pushes away.
     """

@@ -5,8 +5,6 @@ the name stands once; there is no other wording, because words that every text s
 all vectors together. The same entity always gives the same text, whatever order its tags come in.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -23,18 +21,18 @@ class InvalidTagWeightError(SedaError):
 
 
 def artist_text(name: str, genres: Mapping[str, float]) -> str:
-    """``Name. rock, rock, indie``; ``genres`` is tag → weight (> 0), on any scale."""
+    """`Name. rock, rock, indie`; `genres` is tag → weight (> 0), on any scale."""
     return _sentences(name, _repeated(genres))
 
 
 def playlist_text(name: str, genres: Mapping[str, float], artist_names: Sequence[str]) -> str:
-    """As ``artist_text``, then the first ten distinct artists, which the caller orders."""
+    """As `artist_text`, then the first ten distinct artists, which the caller orders."""
     artists = list(dict.fromkeys(_clean(artist) for artist in artist_names))[:MAX_ARTISTS]
     return _sentences(name, _repeated(genres), artists)
 
 
 def room_text(name: str, genre: str | None, tags: Mapping[str, float]) -> str:
-    """As ``artist_text``; the room's own genre weighs as much as its heaviest tag."""
+    """As `artist_text`; the room's own genre weighs as much as its heaviest tag."""
     weights = dict(tags)
     if genre and genre.strip():
         weights[genre] = max(weights.values(), default=1.0)
@@ -47,7 +45,7 @@ def content_hash(text: str) -> str:
 
 
 def _repeated(weights: Mapping[str, float]) -> list[str]:
-    """The heaviest tags first, each 1 to ``MAX_REPEATS`` times in proportion to the heaviest."""
+    """The heaviest tags first, each 1 to `MAX_REPEATS` times in proportion to the heaviest."""
     cleaned: dict[str, float] = {}
     for tag, weight in weights.items():
         if not 0 < weight < float("inf"):

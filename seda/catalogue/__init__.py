@@ -1,0 +1,1 @@
+"""What can be recommended: artists, playlists and rooms, their genres and their texts."""

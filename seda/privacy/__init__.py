@@ -1,0 +1,1 @@
+"""What is personal, where it lies, and how it leaves."""
