@@ -5,6 +5,8 @@ by bucket, so that a shard is a contiguous range of rows.
 """
 
 from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -14,29 +16,45 @@ from scipy import sparse
 from seda.database.copy import read_fixed
 from seda.database.identifiers import IdIndex
 from seda.database.regions import Region, RegionalDatabase, Shard
+from seda.errors import SedaError
 
 ENTITY_TYPES = ("room", "playlist", "artist")
 # A follow says as much as this many plays, so that a follow alone makes an artist known.
 FOLLOW_PLAYS = 10.0
 
 
+class StalePositionsError(SedaError):
+    """An intermediate result and the snapshot disagree on what a position means."""
+
+
+@dataclass(frozen=True, eq=False)
+class FromSnapshot:
+    """A value whose rows and columns are positions of the snapshot with this version."""
+
+    version: str
+    value: Any
+
+
 @dataclass(frozen=True, eq=False)
 class EntitySnapshot:
     """The entities of one type, and what the region's people did with them.
 
-    `ids` (items, 16) uint8; `plays` CSR (users, items) float32; `known` CSR (users, items) bool:
-    played, followed, joined or owned; `genres` CSR (items, genres) float32, rows summing to 1.
+    `ids` (items, 16) uint8; `plays` CSR (users, items) float32; `recent` the same plays, halved
+    every 60 days before the region's newest period; `known` CSR (users, items) float32, stored
+    where played, followed, joined or owned; `genres` CSR (items, genres) float32, rows summing
+    to 1.
     """
 
     ids: np.ndarray
     plays: sparse.csr_matrix
+    recent: sparse.csr_matrix
     known: sparse.csr_matrix
     genres: sparse.csr_matrix
 
 
 @dataclass(frozen=True, eq=False)
 class RegionSnapshot:
-    """One region at one moment.
+    """One region at one moment; `version` changes when any position changes its meaning.
 
     `user_ids` (users, 16) uint8 and `user_buckets` (users,) int16, ordered by bucket; `served`
     (users,) bool: wants recommendations; `friends` CSR (users, users) float32 of this region's
@@ -45,6 +63,7 @@ class RegionSnapshot:
     """
 
     region: str
+    version: str
     user_ids: np.ndarray
     user_buckets: np.ndarray
     served: np.ndarray
@@ -53,6 +72,19 @@ class RegionSnapshot:
     chosen_genres: sparse.csr_matrix
     playlist_rows: sparse.csr_matrix
     entities: dict[str, EntitySnapshot]
+
+    def checked(self, derived: FromSnapshot, what: str) -> Any:
+        """The derived value, or a refusal when its positions mean something else.
+
+        Raises:
+            StalePositionsError: it was computed from another population or catalogue.
+        """
+        if derived.version != self.version:
+            raise StalePositionsError(
+                f"{what} of the {self.region} region was computed from another snapshot: "
+                "materialise it again after interaction_matrices."
+            )
+        return derived.value
 
     def rows_of(self, shard: Shard) -> slice:
         """The contiguous rows of a shard's people."""
@@ -87,13 +119,14 @@ def _load(connection: psycopg.Connection, region: Region) -> RegionSnapshot:
     )
     entities = {}
     for kind in ENTITY_TYPES:
-        plays = _matrix(connection, _PLAYS[kind], (users, items[kind]))
-        known = plays.astype(bool)
+        plays, recent = _matrices(connection, _PLAYS[kind], (users, items[kind]), values=2)
+        known = plays
         if kind == "playlist":
-            known = known + _matrix(connection, _OWNED, (users, items[kind])).astype(bool)
-        entities[kind] = EntitySnapshot(items[kind].ids, plays, known.tocsr(), genres[kind])
+            known = (plays + _matrix(connection, _OWNED, (users, items[kind]))).tocsr()
+        entities[kind] = EntitySnapshot(items[kind].ids, plays, recent, known, genres[kind])
     return RegionSnapshot(
         region=str(region),
+        version=_version(user_ids, genre_names, *(items[kind].ids for kind in ENTITY_TYPES)),
         user_ids=user_ids,
         user_buckets=buckets,
         served=served,
@@ -105,6 +138,15 @@ def _load(connection: psycopg.Connection, region: Region) -> RegionSnapshot:
     )
 
 
+def _version(user_ids: np.ndarray, genre_names: list[str], *item_ids: np.ndarray) -> str:
+    digest = blake2b(digest_size=16)
+    for ids in (user_ids, *item_ids):
+        digest.update(len(ids).to_bytes(8, "big"))
+        digest.update(np.ascontiguousarray(ids).tobytes())
+    digest.update("\x1f".join(genre_names).encode())
+    return digest.hexdigest()
+
+
 def load_visible_presence(
     database: RegionalDatabase, snapshot: RegionSnapshot
 ) -> sparse.csr_matrix:
@@ -114,7 +156,39 @@ def load_visible_presence(
         return _matrix(connection, _PRESENCE, (users, rooms))
 
 
-def load_blocked(
+@dataclass(frozen=True, eq=False)
+class Popularity:
+    """Per item of one type, aligned to the snapshot, zero where nobody was there:
+    `popularity`, `trending`, `recency`, each (items,) float32."""
+
+    popularity: np.ndarray
+    trending: np.ndarray
+    recency: np.ndarray
+
+
+def load_popularity(
+    database: RegionalDatabase, snapshot: RegionSnapshot, entity_type: str
+) -> Popularity:
+    """The published popularity of one type's items."""
+    items = IdIndex(snapshot.entities[entity_type].ids)
+    with database.transaction() as connection:
+        ids, *columns = read_fixed(
+            connection,
+            sql.SQL(
+                "select entity_id, popularity::float4, trending::float4, recency::float4 "
+                "from seda.entity_popularity where entity_type = {}"
+            ).format(sql.Literal(entity_type)),
+            ["uuid", "float4", "float4", "float4"],
+        )
+    positions = items.positions(ids)
+    kept = positions >= 0
+    aligned = [np.zeros(len(items.ids), np.float32) for _ in columns]
+    for target, values in zip(aligned, columns, strict=True):
+        target[positions[kept]] = values[kept]
+    return Popularity(*aligned)
+
+
+def load_suppressed(
     database: RegionalDatabase, snapshot: RegionSnapshot, entity_type: str
 ) -> sparse.csr_matrix:
     """Active suppressions of one type: CSR (users, items) float32."""
@@ -136,16 +210,20 @@ def _per_user(
         return _matrix(connection, query.replace("{kind}", entity_type), indexes)
 
 
+# Recency is measured from the newest period, not from now: an import without times has one period,
+# and all of it counts in full.
 _PLAYS = {
     kind: f"""
-    select user_id, entity_id, sum(amount)::float4 from (
-        select user_id, entity_id, sum(plays)::float8 as amount from seda.activity_counts
-        where entity_type = '{kind}' group by user_id, entity_id
+    select user_id, entity_id, sum(amount)::float4, sum(amount * weight)::float4 from (
+        select user_id, entity_id, plays::float8 as amount,
+               0.5 ^ (((select max(period) from seda.activity_counts) - period) / 60.0) as weight
+        from seda.activity_counts where entity_type = '{kind}'
         {also}
     ) each group by user_id, entity_id"""
     for kind, also in {
-        "artist": f"union all select user_id, artist_id, {FOLLOW_PLAYS} from seda.artist_follows",
-        "room": "union all select user_id, room_id, 1 from seda.room_members",
+        "artist": f"union all select user_id, artist_id, {FOLLOW_PLAYS}, 1 "
+        "from seda.artist_follows",
+        "room": "union all select user_id, room_id, 1, 1 from seda.room_members",
         "playlist": "",
     }.items()
 }
@@ -177,16 +255,31 @@ _SHOWN = """
 def _matrix(
     connection: psycopg.Connection, query: str, indexes: tuple[IdIndex, IdIndex]
 ) -> sparse.csr_matrix:
-    """A query of (row id, column id, float4) as CSR; rows that name an unknown id are left out."""
-    row_ids, column_ids, values = read_fixed(connection, query, ["uuid", "uuid", "float4"])
-    rows, columns = indexes[0].positions(row_ids), indexes[1].positions(column_ids)
-    kept = (rows >= 0) & (columns >= 0)
-    shape = (len(indexes[0].ids), len(indexes[1].ids))
-    matrix = sparse.csr_matrix(
-        (values[kept].astype(np.float32), (rows[kept], columns[kept])), shape=shape
+    return _matrices(connection, query, indexes, values=1)[0]
+
+
+def _matrices(
+    connection: psycopg.Connection, query: str, indexes: tuple[IdIndex, IdIndex], *, values: int
+) -> list[sparse.csr_matrix]:
+    """A query of (row id, column id, float4 …) as CSR matrices of one pattern.
+
+    Rows that name an id outside the indexes (deleted meanwhile, in the other region) are left out.
+    """
+    row_ids, column_ids, *amounts = read_fixed(
+        connection, query, ["uuid", "uuid", *["float4"] * values]
     )
-    matrix.sort_indices()
-    return matrix
+    rows, columns = indexes[0].positions(row_ids), indexes[1].positions(column_ids)
+    kept = np.flatnonzero((rows >= 0) & (columns >= 0))
+    kept = kept[np.lexsort((columns[kept], rows[kept]))]
+    counts = np.bincount(rows[kept], minlength=len(indexes[0].ids))
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    shape = (len(indexes[0].ids), len(indexes[1].ids))
+    return [
+        sparse.csr_matrix(
+            (amount[kept].astype(np.float32), columns[kept].astype(np.int32), indptr), shape=shape
+        )
+        for amount in amounts
+    ]
 
 
 def _entity_ids(connection: psycopg.Connection, kind: str) -> np.ndarray:

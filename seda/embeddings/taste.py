@@ -30,9 +30,12 @@ def taste_vectors(
     """The affinity-weighted mean direction of each user's items.
 
     `affinity` is (users, items), any real type, zero or absent where there is nothing;
-    `item_vectors` holds unit vectors (items, dim) float16 or float32. Returns (users, dim) float32 of unit
-    norm; the row is zero for a user who has nothing or whose items cancel out. Rocchio (1971)
-    with positive examples; a negative affinity pushes away.
+    `item_vectors` holds unit vectors, (items, dim) float16 or float32. Returns (users, dim)
+    float32 of unit norm; the row is zero for a user who has nothing or whose items cancel out.
+    Rocchio (1971) with positive examples; a negative affinity pushes away.
+
+    Raises:
+        TasteShapeError: the two are not over the same number of items.
     """
     users, items = affinity.shape
     if len(item_vectors) != items:

@@ -1,0 +1,1 @@
+"""People: their tokens, friends and preferences; the tables of `02_people.sql`."""

@@ -11,6 +11,7 @@ from numba import njit
 from sklearn.cluster import MiniBatchKMeans
 
 from seda.recommender.arrays import Csr, FloatArray, IntArray, sparse_rows
+from seda.recommender.features import has_vector
 
 HOME_CLUSTERS = 3
 """Most clusters in which a user can be at home."""
@@ -23,14 +24,15 @@ def cluster_items(vectors: FloatArray, *, seed: int, projected_dim: int = 64) ->
     `projected_dim` dimensions (Johnson-Lindenstrauss), which keeps 100k x 1536 within seconds.
     """
     labels = np.full(vectors.shape[0], -1, np.int32)
-    present = np.flatnonzero(np.abs(vectors).max(axis=1, initial=0) > 0)
+    present = np.flatnonzero(has_vector(vectors))
     if present.size == 0:
         return labels
-    points = np.asarray(vectors[present], np.float32)
+    points = vectors
     if vectors.shape[1] > projected_dim:
         random = np.random.default_rng(seed)
         matrix = random.standard_normal((vectors.shape[1], projected_dim), dtype=np.float32)
         points = points @ matrix
+    points = points[present]
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     points = points / np.maximum(lengths, np.float32(1e-12))
     model = MiniBatchKMeans(
@@ -78,8 +80,10 @@ def _home_clusters(
                 label = labels[indices[position]]
                 if label < 0 or mass[label] <= 0:
                     continue
-                if best < 0 or mass[label] > mass[best] or (
-                    mass[label] == mass[best] and label < best
+                if (
+                    best < 0
+                    or mass[label] > mass[best]
+                    or (mass[label] == mass[best] and label < best)
                 ):
                     best = label
             if best < 0 or 2 * covered >= total:

@@ -45,7 +45,12 @@ class Evaluation:
 
 
 def evaluate(
-    lists: IntArray, held_out: Csr, *, seed: int, resamples: int = 1000, cutoffs: tuple[int, int] = (20, 10)
+    lists: IntArray,
+    held_out: Csr,
+    *,
+    seed: int,
+    resamples: int = 1000,
+    cutoffs: tuple[int, int] = (20, 10),
 ) -> Evaluation:
     """Recall@20, NDCG@10, MAP@10 and coverage@10 of `lists` against `held_out`.
 
@@ -117,8 +122,8 @@ def per_user_holdout(
     """Splits each user's items into (train, held out) with a seed of the user's own.
 
     round(fraction * items) of each user are held out. `user_keys` int64 `(users,)` are stable ids
-    (positions if None): with them, adding a user or an item of one user reshuffles nobody else.
-    Items that nobody has left in train are not held out: nothing could recommend them.
+    (positions if None): with them, adding a user reshuffles nobody else. An item that nobody would
+    have left in train stays there: nothing could recommend it.
     """
     rows = sp.csr_matrix(plays, copy=True)
     rows.sum_duplicates()

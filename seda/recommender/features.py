@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seda.recommender.arrays import (
+    BoolArray,
     Csr,
     FloatArray,
     IntArray,
@@ -115,9 +116,11 @@ def _similarity(
     return products
 
 
-def has_vector(rows: FloatArray) -> np.ndarray:
+def has_vector(rows: FloatArray) -> BoolArray:
     """Whether each row of `(n, d)` is more than zeros, bool `(n,)`."""
-    present = rows[:, :1].ravel() != 0
+    if rows.shape[1] == 0:
+        return np.zeros(rows.shape[0], np.bool_)
+    present = rows[:, 0] != 0
     # Almost every real vector is non-zero in its first entry: look at the others' rows only.
     rest = np.flatnonzero(~present)
     present[rest] = (rows[rest] != 0).any(axis=1)

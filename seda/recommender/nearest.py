@@ -112,9 +112,7 @@ def _search_span(
             high = min(low + tile[0], rows)
             shape = (high - low, item_tile.shape[0])
             scores = scratch[: shape[0] * shape[1]].reshape(shape)
-            np.matmul(
-                queries[span.start + low : span.start + high], item_tile.T, out=scores
-            )
+            np.matmul(queries[span.start + low : span.start + high], item_tile.T, out=scores)
             if blocked is not None and cursors is not None:
                 ends = blocked.indptr[span.start + low + 1 : span.start + high + 1]
                 _blank(scores, first, blocked.indices, cursors[low:high], ends)

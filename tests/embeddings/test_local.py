@@ -132,7 +132,7 @@ def test_any_text_has_a_finite_unit_vector(texts: list[str], dim: int) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=5), st.randoms())
-def test_the_order_of_texts_does_not_matter(texts: list[str], random) -> None:  # noqa: ANN001
+def test_the_order_of_texts_does_not_matter(texts: list[str], random) -> None:
     shuffled = random.sample(texts, len(texts))
     vectors = dict(zip(shuffled, LocalEmbedder(64).embed(shuffled), strict=True))
     for text, vector in zip(texts, LocalEmbedder(64).embed(texts), strict=True):

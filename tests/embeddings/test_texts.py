@@ -50,7 +50,7 @@ def test_a_weight_that_is_no_weight_is_refused(weight: float) -> None:
     st.dictionaries(st.text(max_size=8), st.floats(1e-6, 1e6), max_size=30),
     st.randoms(),
 )
-def test_the_order_of_tags_does_not_change_the_text(tags: dict[str, float], random) -> None:  # noqa: ANN001
+def test_the_order_of_tags_does_not_change_the_text(tags: dict[str, float], random) -> None:
     shuffled = dict(random.sample(list(tags.items()), len(tags)))
     assert artist_text("name", tags) == artist_text("name", shuffled)
 

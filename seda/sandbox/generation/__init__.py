@@ -1,0 +1,1 @@
+"""Pure generators of the seeded sandbox: a seed in, arrays out, no database anywhere."""

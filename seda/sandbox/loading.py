@@ -1,0 +1,94 @@
+"""Writes tables of rows: into an empty database at the speed of COPY, or over what is there.
+
+Both ways work inside the caller's transaction, so that a load is seen whole or not at all.
+"""
+
+from collections.abc import Iterable
+
+import psycopg
+from psycopg import sql
+
+from seda.database.copy import copy_rows
+from seda.errors import SedaError
+from seda.sandbox.progress import Progress
+from seda.sandbox.rows import TableRows
+from seda.settings import Settings
+
+
+class ProductionRefusedError(SedaError):
+    """A sandbox tool was pointed at production."""
+
+
+def refuse_production(settings: Settings, command: str) -> None:
+    """Raise if these are production's settings; `command` is what the person ran."""
+    if settings.env == "production":
+        raise ProductionRefusedError(
+            f"`{command}` writes sandbox data and SEDA_ENV is production: run it where SEDA_ENV "
+            "is local, qa or sandbox."
+        )
+
+
+def append(connection: psycopg.Connection, tables: Iterable[TableRows], progress: Progress) -> int:
+    """COPY rows that are not there yet; returns how many."""
+    written = 0
+    for table in tables:
+        copy_rows(connection, table.relation, table.columns)
+        progress.advance(table.rows)
+        written += table.rows
+    return written
+
+
+def merge(connection: psycopg.Connection, tables: Iterable[TableRows], progress: Progress) -> int:
+    """Insert what is missing and correct what differs; returns the rows inserted or changed."""
+    changed = 0
+    for table in tables:
+        changed += _merge_one(connection, table)
+        progress.advance(table.rows)
+    return changed
+
+
+def analyze(connection: psycopg.Connection, relations: Iterable[str]) -> None:
+    """Statistics for the planner, which otherwise still believes the tables to be empty."""
+    for relation in sorted(set(relations)):
+        connection.execute(sql.SQL("analyze {}").format(sql.Identifier(*relation.split("."))))
+
+
+def _merge_one(connection: psycopg.Connection, table: TableRows) -> int:
+    target = sql.Identifier(*table.relation.split("."))
+    names = sql.SQL(", ").join(map(sql.Identifier, table.columns))
+    connection.execute(
+        sql.SQL("create temp table staged on commit drop as select {} from {} with no data").format(
+            names, target
+        )
+    )
+    copy_rows(connection, "staged", table.columns)
+    cursor = connection.execute(
+        sql.SQL(
+            "insert into {target} as existing ({names}) select {names} from staged "
+            "on conflict ({key}) {resolution}"
+        ).format(
+            target=target,
+            names=names,
+            key=sql.SQL(", ").join(map(sql.Identifier, table.key)),
+            resolution=_resolution(table),
+        )
+    )
+    connection.execute("drop table staged")
+    return cursor.rowcount
+
+
+def _resolution(table: TableRows) -> sql.Composable:
+    if not table.refresh:
+        return sql.SQL("do nothing")
+
+    def columns(owner: str) -> sql.Composed:
+        return sql.SQL(", ").join(sql.Identifier(owner, name) for name in table.refresh)
+
+    assignments = [
+        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in table.refresh
+    ]
+    if table.touched:
+        assignments.append(sql.SQL("{} = now()").format(sql.Identifier(table.touched)))
+    return sql.SQL("do update set {} where ({}) is distinct from ({})").format(
+        sql.SQL(", ").join(assignments), columns("existing"), columns("excluded")
+    )

@@ -1,0 +1,174 @@
+"""Candidates from four sources per person and type, each with its source's own raw score."""
+
+from collections.abc import Callable, Iterator
+
+import dagster as dg
+
+from seda.activity.affinity import genre_affinity
+from seda.activity.snapshot import (
+    FromSnapshot,
+    RegionSnapshot,
+    load_popularity,
+    load_visible_presence,
+)
+from seda.database.regions import Region, Shard
+from seda.recommender.candidates import (
+    CandidateLists,
+    nearest_candidates,
+    social_candidates,
+    social_scores,
+    trending_candidates,
+    with_presence,
+)
+from seda.vectorstore.aligned import load_aligned
+from seda_assets.automation.freshness import NIGHTLY
+from seda_assets.automation.partitions import one_run, user_shards
+from seda_assets.regional_files import StoredValues
+from seda_assets.resources import Platform
+
+PER_SOURCE = 200
+"""Candidates of each source, per person and type."""
+
+Lists = dict[str, CandidateLists]
+ByShard = Iterator[tuple[Shard, str, CandidateLists]]
+
+
+def _source(name: str, description: str, deps: list[str]) -> Callable:
+    """The decorator that the four sources share."""
+    return dg.asset(
+        name=f"{name}_candidates",
+        description=description,
+        deps=[dg.AssetKey(["seda", relation]) for relation in deps],
+        partitions_def=user_shards,
+        backfill_policy=one_run,
+        group_name="candidates",
+        owners=["team:recommendations"],
+        kinds={"python", "numpy"},
+        tags={"seda/layer": "candidates"},
+        freshness_policy=NIGHTLY,
+        code_version="1",
+    )
+
+
+def _collected(
+    lists: ByShard, snapshots: dict[Region, RegionSnapshot]
+) -> dg.Output[dict[str, FromSnapshot]]:
+    """Shard → type → lists, with counts as metadata."""
+    by_shard: dict[str, FromSnapshot] = {}
+    counts: dict[str, int] = {}
+    for shard, kind, candidates in lists:
+        version = snapshots[shard.region].version
+        by_shard.setdefault(shard.key, FromSnapshot(version, {})).value[kind] = candidates
+        found = int((candidates.items >= 0).sum())
+        counts[f"{kind}_candidates"] = counts.get(f"{kind}_candidates", 0) + found
+    return dg.Output(by_shard, metadata={"dagster/row_count": sum(counts.values()), **counts})
+
+
+def _snapshots(
+    platform: Platform, context: dg.AssetExecutionContext, matrices: StoredValues
+) -> dict[Region, RegionSnapshot]:
+    return {region: matrices[region] for region in platform.shards_by_region(context.partition_keys)}
+
+
+@_source(
+    "content",
+    "Nearest entities of each taste vector: exact, blocked products, recall 1.",
+    ["artists_vectors", "playlists_vectors", "rooms_vectors"],
+)
+def content_candidates(
+    context: dg.AssetExecutionContext,
+    platform: dg.ResourceParam[Platform],
+    interaction_matrices: StoredValues,
+    taste_vectors: StoredValues,
+) -> dg.Output[dict]:
+    snapshots = _snapshots(platform, context, interaction_matrices)
+
+    def lists() -> ByShard:
+        for region, shards in platform.shards_by_region(context.partition_keys).items():
+            snapshot, space = snapshots[region], platform.embedder(region).space
+            for kind, entity in snapshot.entities.items():
+                items = load_aligned(platform.databases[region], kind, space, entity.ids)
+                for shard in shards:
+                    taste = snapshot.checked(taste_vectors[shard.key], f"taste_vectors {shard.key}")
+                    known = entity.known[snapshot.rows_of(shard)]
+                    yield shard, kind, nearest_candidates(taste, items, PER_SOURCE, exclude=known)
+
+    return _collected(lists(), snapshots)
+
+
+@_source("collaborative", "Highest products of a person's and the items' factors: exact.", [])
+def collaborative_candidates(
+    context: dg.AssetExecutionContext,
+    platform: dg.ResourceParam[Platform],
+    interaction_matrices: StoredValues,
+    collaborative_factors: StoredValues,
+) -> dg.Output[dict]:
+    snapshots = _snapshots(platform, context, interaction_matrices)
+
+    def lists() -> ByShard:
+        for region, shards in platform.shards_by_region(context.partition_keys).items():
+            snapshot = snapshots[region]
+            factors = snapshot.checked(collaborative_factors[region], "collaborative_factors")
+            for kind, entity in snapshot.entities.items():
+                for shard in shards:
+                    rows = snapshot.rows_of(shard)
+                    people, items = factors[kind].users[rows], factors[kind].items
+                    known = entity.known[rows]
+                    yield shard, kind, nearest_candidates(people, items, PER_SOURCE, exclude=known)
+
+    return _collected(lists(), snapshots)
+
+
+@_source(
+    "social",
+    "What friends play, and the rooms in which friends who show their presence are now.",
+    ["friends", "room_presence"],
+)
+def social_candidates_asset(
+    context: dg.AssetExecutionContext,
+    platform: dg.ResourceParam[Platform],
+    interaction_matrices: StoredValues,
+) -> dg.Output[dict]:
+    snapshots = _snapshots(platform, context, interaction_matrices)
+
+    def lists() -> ByShard:
+        for region, shards in platform.shards_by_region(context.partition_keys).items():
+            snapshot = snapshots[region]
+            presence = load_visible_presence(platform.databases[region], snapshot)
+            for shard in shards:
+                rows = snapshot.rows_of(shard)
+                for kind, entity in snapshot.entities.items():
+                    scores = social_scores(snapshot.friends[rows], entity.plays)
+                    if kind == "room":
+                        scores = with_presence(scores, presence[rows])
+                    yield shard, kind, social_candidates(scores, PER_SOURCE)
+
+    return _collected(lists(), snapshots)
+
+
+@_source(
+    "trending",
+    "What is played more than usual, everywhere and in a person's own genres.",
+    ["entity_popularity"],
+)
+def trending_candidates_asset(
+    context: dg.AssetExecutionContext,
+    platform: dg.ResourceParam[Platform],
+    interaction_matrices: StoredValues,
+) -> dg.Output[dict]:
+    snapshots = _snapshots(platform, context, interaction_matrices)
+
+    def lists() -> ByShard:
+        for region, shards in platform.shards_by_region(context.partition_keys).items():
+            snapshot, database = snapshots[region], platform.databases[region]
+            for kind, entity in snapshot.entities.items():
+                trending = load_popularity(database, snapshot, kind).trending
+                for shard in shards:
+                    genres = genre_affinity(snapshot, snapshot.rows_of(shard))
+                    yield (
+                        shard,
+                        kind,
+                        trending_candidates(trending, entity.genres, genres, PER_SOURCE),
+                    )
+
+    return _collected(lists(), snapshots)

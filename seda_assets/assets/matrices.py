@@ -1,0 +1,39 @@
+"""Interaction matrices: each region's people, catalogue and plays as arrays, read once per run."""
+
+import dagster as dg
+
+from seda.activity.snapshot import RegionSnapshot, load_snapshot
+from seda_assets.automation.freshness import NIGHTLY
+from seda_assets.resources import Platform
+
+_SOURCES = (
+    "users", "friends", "artists", "artist_genres", "playlists", "playlist_artists", "rooms",
+    "room_members", "artist_follows", "activity_counts",
+)  # fmt: skip
+
+
+@dg.asset(
+    deps=[dg.AssetKey(["seda", source]) for source in _SOURCES],
+    group_name="collaborative",
+    owners=["team:recommendations"],
+    kinds={"python", "numpy"},
+    tags={"seda/layer": "matrices"},
+    freshness_policy=NIGHTLY,
+    code_version="1",
+)
+def interaction_matrices(platform: dg.ResourceParam[Platform]) -> dg.Output[dict]:
+    """People, catalogue, plays, friendships and genres of each region as sparse matrices.
+
+    Positions in every later intermediate result are positions in this snapshot."""
+    snapshots: dict[str, RegionSnapshot] = {}
+    metadata: dict[str, int | str] = {}
+    for database in platform.databases:
+        region = str(database.region)
+        snapshots[region] = snapshot = load_snapshot(database)
+        metadata[f"users_{region}"] = len(snapshot.user_ids)
+        metadata[f"friendships_{region}"] = snapshot.friends.nnz
+        metadata[f"snapshot_{region}"] = snapshot.version
+        for kind, entity in snapshot.entities.items():
+            metadata[f"{kind}_interactions_{region}"] = entity.plays.nnz
+            metadata[f"{kind}s_{region}"] = len(entity.ids)
+    return dg.Output(snapshots, metadata=metadata)

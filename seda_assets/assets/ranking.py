@@ -1,0 +1,212 @@
+"""Candidate sets and ranked lists: the sources' union without what is blocked, then the ranking."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from seda.activity.affinity import genre_affinity
+from seda.activity.snapshot import (
+    FromSnapshot,
+    Popularity,
+    RegionSnapshot,
+    load_popularity,
+    load_recently_shown,
+    load_suppressed,
+    load_visible_presence,
+)
+from seda.database.regions import Region, RegionalDatabase, Shard
+from seda.recommender.candidates import (
+    CandidateLists,
+    Source,
+    friend_counts,
+    merge_candidates,
+    social_scores,
+    union,
+)
+from seda.recommender.clusters import home_clusters
+from seda.recommender.ranking import LinearWeights
+from seda.recommender.recommend import RankedLists, RankingInputs, recommend
+from seda.registry.models import BLEND, ModelVersion, get_active
+from seda.vectorstore.aligned import load_aligned
+from seda_assets.automation.freshness import NIGHTLY
+from seda_assets.automation.partitions import one_run, user_shards
+from seda_assets.regional_files import StoredValues
+from seda_assets.resources import Platform
+
+LIST_LENGTH = 50
+
+
+@dg.asset(
+    deps=[dg.AssetKey(["seda", "suppressions"])],
+    partitions_def=user_shards,
+    backfill_policy=one_run,
+    group_name="candidates",
+    owners=["team:recommendations"],
+    kinds={"python", "numpy"},
+    tags={"seda/layer": "candidates"},
+    freshness_policy=NIGHTLY,
+    code_version="1",
+)
+def candidate_sets(
+    context: dg.AssetExecutionContext,
+    platform: dg.ResourceParam[Platform],
+    interaction_matrices: StoredValues,
+    content_candidates: StoredValues,
+    collaborative_candidates: StoredValues,
+    social_candidates: StoredValues,
+    trending_candidates: StoredValues,
+) -> dg.Output[dict]:
+    """The union of the four sources per person and type, without what is already known, suppressed
+    or wanted by nobody (people who opted out of recommendations)."""
+    sources = {
+        Source.CONTENT: content_candidates,
+        Source.COLLABORATIVE: collaborative_candidates,
+        Source.SOCIAL: social_candidates,
+        Source.TRENDING: trending_candidates,
+    }
+    pools: dict[str, FromSnapshot] = {}
+    sizes: dict[str, list[np.ndarray]] = {}
+    for region, shards in platform.shards_by_region(context.partition_keys).items():
+        snapshot: RegionSnapshot = interaction_matrices[region]
+        database = platform.databases[region]
+        suppressed = {kind: load_suppressed(database, snapshot, kind) for kind in snapshot.entities}
+        for shard in shards:
+            rows = snapshot.rows_of(shard)
+            lists = {
+                source: snapshot.checked(stored[shard.key], f"{source.name} candidates")
+                for source, stored in sources.items()
+            }
+            pools[shard.key] = FromSnapshot(snapshot.version, {})
+            for kind, entity in snapshot.entities.items():
+                blocked = union(entity.known[rows], suppressed[kind][rows])
+                offered = {source: _served(each[kind], snapshot.served[rows])
+                           for source, each in lists.items()}  # fmt: skip
+                pool = merge_candidates(offered, blocked=blocked)
+                pools[shard.key].value[kind] = pool
+                sizes.setdefault(kind, []).append(np.diff(pool.indptr))
+    return dg.Output(pools, metadata=_sizes(sizes))
+
+
+@dg.asset(
+    deps=[
+        *(dg.AssetKey(["seda", f"{kind}s_vectors"]) for kind in ("artist", "playlist", "room")),
+        *(dg.AssetKey(["seda", name])
+          for name in ("entity_popularity", "room_presence", "impressions")),
+    ],
+    partitions_def=user_shards,
+    backfill_policy=one_run,
+    group_name="ranking",
+    owners=["team:recommendations"],
+    kinds={"python", "numpy"},
+    tags={"seda/layer": "ranking"},
+    freshness_policy=NIGHTLY,
+    code_version="1",
+)  # fmt: skip
+def ranked_recommendations(
+    context: dg.AssetExecutionContext,
+    platform: dg.ResourceParam[Platform],
+    interaction_matrices: StoredValues,
+    taste_vectors: StoredValues,
+    collaborative_factors: StoredValues,
+    entity_clusters: StoredValues,
+    candidate_sets: StoredValues,
+) -> dg.Output[dict]:
+    """The top 50 per person and type: calibrated blend of the active model version, novelty quota
+    at every prefix, reasons with their evidence."""
+    ranked: dict[str, FromSnapshot] = {}
+    metadata: dict[str, Any] = {}
+    for region, shards in platform.shards_by_region(context.partition_keys).items():
+        snapshot: RegionSnapshot = interaction_matrices[region]
+        database = platform.databases[region]
+        model = _active_model(database)
+        metadata[f"model_version_{region}"] = model.version
+        weights = LinearWeights(**model.config)
+        factors = snapshot.checked(collaborative_factors[region], "collaborative_factors")
+        clusters = snapshot.checked(entity_clusters[region], "entity_clusters")
+        for shard in shards:
+            ranked[shard.key] = FromSnapshot(snapshot.version, {"model_version": model.version})
+        for kind in snapshot.entities:
+            items = load_aligned(
+                database, kind, platform.embedder(region).space, snapshot.entities[kind].ids
+            )
+            live = _LiveSignals(database, snapshot, kind)
+            for shard in shards:
+                pool = snapshot.checked(candidate_sets[shard.key], "candidate_sets")[kind]
+                taste = snapshot.checked(taste_vectors[shard.key], "taste_vectors")
+                inputs = live.inputs(
+                    shard, pool=pool, taste=taste, item_vectors=items,
+                    factors=factors[kind], clusters=clusters[kind],
+                )  # fmt: skip
+                lists = recommend(inputs, weights=weights, k=LIST_LENGTH)
+                ranked[shard.key].value[kind] = lists
+                _count(metadata, kind, lists)
+    return dg.Output(ranked, metadata=metadata)
+
+
+class _LiveSignals:
+    """What ranking reads from the database for one region and type, once for all its shards."""
+
+    def __init__(self, database: RegionalDatabase, snapshot: RegionSnapshot, kind: str) -> None:
+        self.snapshot, self.kind = snapshot, kind
+        self.popularity: Popularity = load_popularity(database, snapshot, kind)
+        self.shown = load_recently_shown(database, snapshot, kind)
+        self.presence = load_visible_presence(database, snapshot) if kind == "room" else None
+
+    def inputs(
+        self, shard: Shard, *, pool: Any, taste: Any, item_vectors: Any, factors: Any, clusters: Any
+    ) -> RankingInputs:
+        snapshot, rows = self.snapshot, self.snapshot.rows_of(shard)
+        entity = snapshot.entities[self.kind]
+        plays, friends = entity.plays[rows], snapshot.friends[rows]
+        return RankingInputs(
+            plays=plays,
+            pool=pool,
+            taste=taste,
+            item_vectors=item_vectors,
+            user_factors=factors.users[rows],
+            item_factors=factors.items,
+            social=social_scores(friends, entity.plays),
+            friend_counts=friend_counts(friends, entity.plays),
+            presence=None if self.presence is None else self.presence[rows],
+            popularity=self.popularity.popularity,
+            recency=self.popularity.recency,
+            item_genres=entity.genres,
+            user_genres=genre_affinity(snapshot, rows),
+            clusters=clusters,
+            home_clusters=home_clusters(plays, clusters),
+            shown_recently=self.shown[rows],
+        )
+
+
+def _active_model(database: RegionalDatabase) -> ModelVersion:
+    with database.transaction() as connection:
+        return get_active(connection, BLEND)
+
+
+def _served(lists: CandidateLists, served: np.ndarray) -> CandidateLists:
+    """No candidates at all for people who opted out."""
+    return CandidateLists(np.where(served[:, None], lists.items, -1), lists.scores)
+
+
+def _sizes(sizes: Mapping[str, list[np.ndarray]]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"dagster/row_count": 0}
+    for kind, parts in sizes.items():
+        pools = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        metadata["dagster/row_count"] += int(pools.sum())
+        metadata[f"{kind}_pool_mean"] = float(pools.mean()) if len(pools) else 0.0
+        metadata[f"{kind}_pool_smallest"] = int(pools.min()) if len(pools) else 0
+    return metadata
+
+
+def _count(metadata: dict[str, Any], kind: str, lists: RankedLists) -> None:
+    listed = lists.items >= 0
+    for name, amount in {
+        f"{kind}_rows": int(listed.sum()),
+        f"{kind}_new": int((lists.is_new & listed).sum()),
+        f"{kind}_novelty_shortfall": int(lists.shortfall.sum()),
+        f"{kind}_people_without_a_list": int((~listed.any(axis=1)).sum()),
+        "dagster/row_count": int(listed.sum()),
+    }.items():
+        metadata[name] = metadata.get(name, 0) + amount

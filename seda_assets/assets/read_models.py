@@ -1,0 +1,164 @@
+"""Publishing: rows and cards of a new generation are loaded beside, then one flip serves them."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from seda.activity.snapshot import RegionSnapshot
+from seda.catalogue.names import load_names
+from seda.database.regions import RegionalDatabase, Shard
+from seda.publishing.generations import (
+    PublishReport,
+    drop_unreferenced,
+    load_cards,
+    load_recommendations,
+    open_generation,
+    publish,
+)
+from seda.publishing.lists import ListNames, ListRenderer
+from seda_assets.assets.column_schemas import columns
+from seda_assets.automation.freshness import NIGHTLY
+from seda_assets.automation.partitions import one_run, user_shards
+from seda_assets.regional_files import StoredValues
+from seda_assets.resources import Platform
+
+RECOMMENDATIONS = dg.AssetKey(["seda", "recommendations"])
+TOP_CANDIDATES = dg.AssetKey(["seda", "mv_user_top_candidates"])
+# A cursor lives one hour; its generation outlives it.
+CURSOR_LIFETIME = timedelta(hours=2)
+
+_RECOMMENDATION_COLUMNS = columns(
+    id="uuid: UUIDv5 of user, type and entity; the same in every generation",
+    generation="bigint: partition key",
+    user_id="uuid",
+    entity_type="text: room, playlist or artist",
+    entity_id="uuid",
+    rank="integer: authoritative, from 1",
+    score="double precision: in [0, 1]",
+    model_version="text",
+    source="text: batch or real-time",
+    created_at="timestamptz",
+    expires_at="timestamptz",
+    context="jsonb: reasons, features, contributions, is_new, as at computation",
+)
+_CARD_COLUMNS = columns(
+    generation="bigint: partition key",
+    user_id="uuid",
+    entity_type="text: room, playlist or artist",
+    recommendation_ids="uuid[]: best first",
+    entity_ids="uuid[]",
+    scores="real[]",
+    cards="text[]: the feed's JSON, without what is live",
+)
+
+
+def _spec(key: dg.AssetKey, description: str, schema: dg.TableSchema) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key,
+        deps=["ranked_recommendations", "interaction_matrices"],
+        description=description,
+        group_name="read_models",
+        owners=["team:recommendations"],
+        kinds={"python", "postgres"},
+        tags={"seda/layer": "read_models"},
+        freshness_policy=NIGHTLY,
+        metadata={
+            "dagster/column_schema": schema,
+            "dagster/relation_identifier": ".".join(key.path),
+        },
+        code_version="1",
+    )
+
+
+@dg.multi_asset(
+    specs=[
+        _spec(RECOMMENDATIONS, "Top 50 per person and type, by generation.",
+              _RECOMMENDATION_COLUMNS),
+        _spec(TOP_CANDIDATES, "The feed's read model: one row per person and type with ready "
+              "cards, published together with the recommendations.", _CARD_COLUMNS),
+    ],
+    ins={name: dg.AssetIn(name) for name in ("interaction_matrices", "ranked_recommendations")},
+    partitions_def=user_shards,
+    backfill_policy=one_run,
+)  # fmt: skip
+def published_lists(
+    context: dg.AssetExecutionContext,
+    platform: dg.ResourceParam[Platform],
+    interaction_matrices: StoredValues,
+    ranked_recommendations: StoredValues,
+) -> Any:
+    totals = {"recommendations": 0, "cards": 0}
+    slowest_flip = 0.0
+    generations = []
+    now = platform.now()
+    for region, shards in platform.shards_by_region(context.partition_keys).items():
+        database, snapshot = platform.databases[region], interaction_matrices[region]
+        publisher = _ShardPublisher(database, snapshot, now, platform, context.run_id)
+        for shard in shards:
+            ranked = snapshot.checked(ranked_recommendations[shard.key], "ranked_recommendations")
+            report, rows, cards = publisher.publish(shard, ranked)
+            generations.append(report.generation)
+            totals["recommendations"] += rows
+            totals["cards"] += cards
+            slowest_flip = max(slowest_flip, report.seconds)
+        drop_unreferenced(database, now=now, cursor_lifetime=CURSOR_LIFETIME)
+    facts = {"newest_generation": max(generations, default=0), "slowest_flip_s": slowest_flip}
+    yield dg.MaterializeResult(
+        asset_key=RECOMMENDATIONS,
+        metadata={"dagster/row_count": totals["recommendations"], **facts},
+    )
+    yield dg.MaterializeResult(
+        asset_key=TOP_CANDIDATES, metadata={"dagster/row_count": totals["cards"], **facts}
+    )
+
+
+class _ShardPublisher:
+    """Renders and publishes the shards of one region; entities are rendered once for all."""
+
+    def __init__(
+        self,
+        database: RegionalDatabase,
+        snapshot: RegionSnapshot,
+        now: datetime,
+        platform: Platform,
+        run_id: str,
+    ) -> None:
+        self._database, self._snapshot, self._now, self._run_id = database, snapshot, now, run_id
+        self._expires = now + timedelta(hours=platform.settings.recommendation_ttl_hours)
+        self._renderers: dict[tuple[str, str], ListRenderer] = {}
+        with database.transaction() as connection:
+            self._names = {
+                kind: load_names(connection, kind, entity.ids)
+                for kind, entity in snapshot.entities.items()
+            }
+
+    def publish(self, shard: Shard, ranked: dict[str, Any]) -> tuple[PublishReport, int, int]:
+        """One generation of the shard, all types together: loaded beside, then flipped."""
+        snapshot, model_version = self._snapshot, str(ranked["model_version"])
+        generation = open_generation(
+            self._database, shard=shard.key, model_version=model_version, run_id=self._run_id,
+            data_versions={"snapshot": snapshot.version}, now=self._now,
+        )  # fmt: skip
+        people = snapshot.user_ids[snapshot.rows_of(shard)]
+        rendered = [
+            self._renderer(kind, model_version).render(
+                people, ranked[kind], created_at=self._now, expires_at=self._expires
+            )
+            for kind in snapshot.entities
+        ]
+        rows = load_recommendations(self._database, generation, [rows for rows, _ in rendered])
+        cards = load_cards(self._database, generation, [cards for _, cards in rendered])
+        report = publish(
+            self._database, generation, entity_types=tuple(snapshot.entities), now=self._now
+        )
+        return report, rows, cards
+
+    def _renderer(self, kind: str, model_version: str) -> ListRenderer:
+        key = (kind, model_version)
+        if key not in self._renderers:
+            names = ListNames(self._names[kind], np.asarray(self._snapshot.genre_names))
+            ids = self._snapshot.entities[kind].ids
+            self._renderers[key] = ListRenderer(kind, ids, names, model_version)
+        return self._renderers[key]

@@ -1,0 +1,135 @@
+"""The SQL models of `dbt_like_sql/` as assets: dependencies, checks and lineage come from the SQL."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from seda.database.sql_models import (
+    MergeResult,
+    ModelCheckFailed,
+    SqlModel,
+    load_models,
+    materialise,
+)
+from seda.privacy.datamap import data_map, holds_people
+from seda.settings import REPOSITORY
+from seda_assets.automation.freshness import HOURLY
+from seda_assets.resources import Platform
+
+MODELS = load_models(REPOSITORY / "dbt_like_sql", {f"seda.{name}" for name in data_map()})
+SAMPLE_ROWS = 5
+
+
+def _key(relation: str) -> dg.AssetKey:
+    return dg.AssetKey(relation.split("."))
+
+
+def _checks(model: SqlModel) -> dict[str, str]:
+    """Name → description of each check of the model's header."""
+    header = model.header
+    checks = {"unique": f"({', '.join(header.unique)}) names one row."}
+    if header.not_null:
+        checks["not_null"] = f"{', '.join(header.not_null)} always have a value."
+    if header.accepted_values:
+        accepted = header.accepted_values.items()
+        checks["accepted_values"] = "; ".join(
+            f"{column} is one of {', '.join(values)}" for column, values in accepted
+        )
+    return checks
+
+
+def _lineage(model: SqlModel) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        {
+            column: [
+                dg.TableColumnDep(asset_key=_key(table), column_name=source)
+                for table, source in sources
+            ]
+            for column, sources in model.column_lineage.items()
+        }
+    )
+
+
+def _asset(model: SqlModel) -> dg.AssetsDefinition:
+    key, checks = _key(model.relation), _checks(model)
+
+    @dg.multi_asset(
+        name=model.name,
+        specs=[
+            dg.AssetSpec(
+                key,
+                deps=[_key(relation) for relation in sorted(model.dependencies)],
+                description=model.header.description,
+                group_name=model.header.group,
+                owners=[model.header.owner],
+                kinds={"sql", "postgres"},
+                tags={"seda/layer": model.layer},
+                code_version=model.code_version,
+                freshness_policy=HOURLY,
+                metadata={
+                    "dagster/relation_identifier": model.relation,
+                    "dagster/column_lineage": _lineage(model),
+                    "dagster/column_schema": dg.TableSchema(
+                        [dg.TableColumn(column) for column in model.columns]
+                    ),
+                },
+            )
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, description=text, blocking=True)
+            for name, text in checks.items()
+        ],
+    )
+    def sql_model(
+        platform: dg.ResourceParam[Platform],
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        try:
+            merged = {
+                str(database.region): _materialise(platform, database.region, model)
+                for database in platform.databases
+            }
+        except ModelCheckFailed as failure:
+            yield dg.AssetCheckResult(
+                passed=False,
+                asset_key=key,
+                check_name=failure.check if failure.check in checks else "unique",
+                metadata={"problem": str(failure), "rows": failure.count},
+            )
+            raise
+        yield dg.MaterializeResult(asset_key=key, metadata=_metadata(platform, model, merged))
+        for name in checks:
+            yield dg.AssetCheckResult(passed=True, asset_key=key, check_name=name)
+
+    return sql_model
+
+
+def _materialise(platform: Platform, region, model: SqlModel) -> MergeResult:  # type: ignore[no-untyped-def]
+    with platform.databases[region].transaction() as connection:
+        return materialise(connection, model, now=platform.now())
+
+
+def _metadata(
+    platform: Platform, model: SqlModel, merged: dict[str, MergeResult]
+) -> dict[str, object]:
+    metadata: dict[str, object] = {
+        "dagster/row_count": sum(result.rows for result in merged.values())
+    }
+    for region, result in merged.items():
+        for name in ("rows", "inserted", "updated", "deleted", "seconds"):
+            metadata[f"{name}_{region}"] = getattr(result, name)
+    if not holds_people(model.name):  # no row of a person leaves its region's database
+        metadata["sample"] = dg.MetadataValue.md(_sample(platform, model))
+    return metadata
+
+
+def _sample(platform: Platform, model: SqlModel) -> str:
+    """A few rows of a catalogue model as a Markdown table."""
+    database = next(iter(platform.databases))
+    with database.transaction() as connection:
+        cursor = connection.execute(f"select * from {model.relation} limit {SAMPLE_ROWS}")  # noqa: S608
+        header = [column.name for column in cursor.description or ()]
+        lines = [header, ["---"] * len(header), *([str(v) for v in row] for row in cursor)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+sql_model_assets = [_asset(model) for model in MODELS.values()]

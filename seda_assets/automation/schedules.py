@@ -1,0 +1,46 @@
+"""Nightly and hourly cadences; they ship running, on UTC."""
+
+import dagster as dg
+
+from seda_assets.automation.jobs import all_shards, hourly, nightly, observe_sources
+
+
+@dg.schedule(
+    job=nightly,
+    cron_schedule="15 2 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def nightly_schedule(context: dg.ScheduleEvaluationContext):  # noqa: ANN201
+    """Everything, in one run over all user shards."""
+    return dg.RunRequest(run_key=_key("nightly", context), tags=all_shards())
+
+
+@dg.schedule(
+    job=hourly,
+    cron_schedule="45 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def hourly_schedule(context: dg.ScheduleEvaluationContext):  # noqa: ANN201
+    """Popularity, summaries and taste vectors."""
+    return dg.RunRequest(run_key=_key("hourly", context), tags=all_shards())
+
+
+@dg.schedule(
+    job=observe_sources,
+    cron_schedule="40 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def observe_sources_schedule(context: dg.ScheduleEvaluationContext):  # noqa: ANN201
+    """What the sources hold, just before the hourly run reads them."""
+    return dg.RunRequest(run_key=_key("observe", context))
+
+
+def _key(cadence: str, context: dg.ScheduleEvaluationContext) -> str:
+    # The scheduled moment, so that a daemon that restarts does not run it twice.
+    return f"{cadence}-{context.scheduled_execution_time:%Y%m%dT%H%M}"
+
+
+schedules = [nightly_schedule, hourly_schedule, observe_sources_schedule]

@@ -1,0 +1,55 @@
+"""The whole platform on one screen: what exists, when it runs, what it reaches outside."""
+
+from seda_assets.resources import Platform, use_fast_kernels
+
+use_fast_kernels()  # before anything below imports numpy
+
+import dagster as dg  # noqa: E402
+
+from seda_assets.assets.candidates import (  # noqa: E402
+    collaborative_candidates,
+    content_candidates,
+    social_candidates_asset,
+    trending_candidates_asset,
+)
+from seda_assets.assets.clusters import entity_clusters  # noqa: E402
+from seda_assets.assets.collaborative import collaborative_factors  # noqa: E402
+from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
+from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
+from seda_assets.assets.read_models import published_lists  # noqa: E402
+from seda_assets.assets.sources import source_assets  # noqa: E402
+from seda_assets.assets.sql_models import sql_model_assets  # noqa: E402
+from seda_assets.assets.vectors import entity_vector_assets, taste_vectors  # noqa: E402
+from seda_assets.automation.jobs import hourly, nightly, observe_sources  # noqa: E402
+from seda_assets.automation.schedules import schedules  # noqa: E402
+from seda_assets.automation.sensors import sensors  # noqa: E402
+from seda_assets.regional_files import RegionalFiles  # noqa: E402
+
+
+def build_definitions(platform: Platform) -> dg.Definitions:
+    """The graph over this platform; tests and the command line pass their own."""
+    return dg.Definitions(
+        assets=[
+            *source_assets,
+            *sql_model_assets,
+            *entity_vector_assets,
+            interaction_matrices,
+            taste_vectors,
+            collaborative_factors,
+            entity_clusters,
+            content_candidates,
+            collaborative_candidates,
+            social_candidates_asset,
+            trending_candidates_asset,
+            candidate_sets,
+            ranked_recommendations,
+            published_lists,
+        ],
+        jobs=[nightly, hourly, observe_sources],
+        schedules=schedules,
+        sensors=sensors,
+        resources={"platform": platform, "io_manager": RegionalFiles(platform)},
+    )
+
+
+definitions = build_definitions(Platform())

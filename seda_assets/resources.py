@@ -1,0 +1,63 @@
+"""What assets reach the outside with: databases, storages, embedders and the clock, by region."""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+
+from seda.database.regions import Databases, Region, Shard, shards_of
+from seda.database.storage import RegionalStorage, storages
+from seda.embeddings.local import LocalEmbedder
+from seda.embeddings.service import EmbeddingsService
+from seda.settings import Settings
+
+
+class Platform:
+    """One object per process; tests build it with other settings and another clock."""
+
+    def __init__(self, settings: Settings | None = None, *, now: datetime | None = None) -> None:
+        self.settings = settings or Settings()
+        self._now = now
+
+    @cached_property
+    def databases(self) -> Databases:
+        return Databases(self.settings)
+
+    @cached_property
+    def storages(self) -> dict[Region, RegionalStorage]:
+        return storages(self.settings)
+
+    @cached_property
+    def shards(self) -> dict[str, Shard]:
+        """Every shard by its partition key."""
+        return {shard.key: shard for shard in shards_of(self.settings)}
+
+    def shards_by_region(self, keys: Sequence[str]) -> dict[Region, list[Shard]]:
+        """The shards of these partition keys, region by region, so that each loads once."""
+        chosen = [self.shards[key] for key in keys]
+        return {
+            region: mine
+            for region in Region
+            if (mine := [shard for shard in chosen if shard.region is region])
+        }
+
+    def embedder(self, region: Region) -> EmbeddingsService:
+        """The embedder of the region's active space."""
+        return LocalEmbedder(region=str(region))
+
+    def now(self) -> datetime:
+        return self._now or datetime.now(UTC)
+
+
+def use_fast_kernels() -> None:
+    """Tell OpenBLAS about AVX-512 before numpy loads: it picks older kernels on some processors.
+
+    Only where the processor has it: elsewhere it would crash.
+    """
+    try:
+        with open("/proc/cpuinfo") as file:
+            has_avx512 = any(line.startswith("flags") and "avx512f" in line for line in file)
+    except OSError:
+        return
+    if has_avx512:
+        os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")

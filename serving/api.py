@@ -1,0 +1,27 @@
+"""`python -m serving.api`: the API on 127.0.0.1, port `SEDA_API_PORT`."""
+
+from fastapi import FastAPI
+
+from seda.database.regions import Databases, Region
+from seda.settings import load_settings
+from serving.app import create_app
+from serving.server import serve
+
+
+def main() -> None:
+    """Run until SIGINT or SIGTERM."""
+    settings = load_settings()
+    databases = Databases(settings)
+
+    def build() -> FastAPI:
+        _ = databases[Region.GLOBAL]  # starts the embedded server, where no URL is set
+        return create_app(settings, databases=databases)
+
+    try:
+        serve("serving.api", settings.api_port, "SEDA_API_PORT", build)
+    finally:
+        databases.close()
+
+
+if __name__ == "__main__":
+    main()

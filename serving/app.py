@@ -1,0 +1,75 @@
+"""The API as one ASGI app: wiring only. Routes live in `serving.feed` and `serving.health`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+
+from seda.database.regions import Databases, Region, api_login_url
+from seda.settings import Settings
+from serving import documentation, feed, health, problems
+from serving.authentication import TokenVerifier
+from serving.cursors import Cursors
+from serving.documentation import problem_responses
+from serving.pools import Pools
+from serving.services import Services
+from serving.session import RegionDirectory
+
+
+def utc_now() -> datetime:
+    """The real clock."""
+    return datetime.now(UTC)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    databases: Databases | None = None,
+) -> FastAPI:
+    """The API over the settings' databases, or over those that the caller holds open.
+
+    A database that is down does not stop the start: its people get 503 until it answers.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        held = databases or Databases(settings)
+        # In a thread: naming the embedded databases may start their server.
+        urls = await asyncio.to_thread(
+            lambda: {region: api_login_url(held[region], settings) for region in Region}
+        )
+        pools = Pools(urls)
+        await pools.open()
+        app.state.services = _services(settings, clock, pools)
+        await app.state.services.verifier.keys.prefetch()
+        yield
+        await pools.close()
+        if databases is None:
+            held.close()
+
+    app = FastAPI(
+        title="seda.fm recommendations",
+        version="1",
+        description="Feeds and cards, read from what the pipelines published.",
+        lifespan=lifespan,
+        responses=problem_responses(400, 401, 404, 405, 410, 422, 500, 503),
+    )
+    problems.install(app)
+    documentation.install(app)
+    app.include_router(feed.router)
+    app.include_router(health.router)
+    return app
+
+
+def _services(settings: Settings, clock: Callable[[], datetime], pools: Pools) -> Services:
+    return Services(
+        clock=clock,
+        pools=pools,
+        directory=RegionDirectory(pools, clock),
+        verifier=TokenVerifier.from_settings(settings, clock),
+        cursors=Cursors(settings.cursor_secret(), clock),
+        shards={Region.GLOBAL: settings.global_shards, Region.EU: settings.eu_shards},
+    )

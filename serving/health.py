@@ -1,0 +1,84 @@
+"""`/healthz`: the process is up. `/readyz`: both regions can serve a feed, or which one cannot."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from seda.database.regions import Region
+from seda.publishing.cards import ENTITY_TYPES
+from serving.authentication import Caller
+from serving.cursors import Source
+from serving.documentation import HEALTH_RESPONSES, READINESS_RESPONSES
+from serving.lists import fall_back_page, personal_page
+from serving.problems import RETRY_SECONDS, ProblemError
+from serving.services import Services, WithServices
+from serving.session import person_session
+
+READY_WITHIN_SECONDS = 1.0
+
+# Nobody's subject: the statements run in full, under row security, and find nobody.
+_NOBODY = Caller("00000000-0000-0000-0000-000000000000")
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", summary="The process is up", responses=HEALTH_RESPONSES)
+async def healthz() -> Response:
+    """Says nothing of the databases: a restart would not mend them."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/readyz", summary="Feeds can be served", responses=READINESS_RESPONSES)
+async def readyz(services: WithServices) -> Response:
+    """Runs the feed's own statements in both regions, so a missing migration or grant shows."""
+    states = await asyncio.gather(*(_state(services, region) for region in Region))
+    databases = dict(zip(Region, states, strict=True))
+    failed = [region for region, state in databases.items() if state != "ready"]
+    if failed:
+        raise ProblemError(
+            503,
+            "not_ready",
+            f"Not ready: {', '.join(f'{region} ({databases[region]})' for region in failed)}.",
+            headers={"Retry-After": str(RETRY_SECONDS)},
+            databases=databases,
+        )
+    return JSONResponse({"status": "ready", "databases": databases})
+
+
+async def _state(services: Services, region: Region) -> str:
+    try:
+        async with asyncio.timeout(READY_WITHIN_SECONDS):
+            await _rehearse(services, region)
+    except TimeoutError:
+        return "no answer within a second"
+    except ProblemError:
+        return "unreachable"
+    except asyncpg.PostgresError:
+        return "not migrated, or a grant is missing"
+    return "ready"
+
+
+async def _rehearse(services: Services, region: Region) -> None:
+    now, shards = services.clock(), services.shards[region]
+    async with person_session(services.pools, region, _NOBODY) as connection:
+        with _nobody_found():
+            await personal_page(
+                connection, ENTITY_TYPES, None, shards=shards, start=0, rows=1, now=now
+            )
+        with _nobody_found():
+            await fall_back_page(
+                connection, Source.TRENDING, ENTITY_TYPES, start=0, rows=1, now=now
+            )
+
+
+@contextmanager
+def _nobody_found() -> Iterator[None]:
+    try:
+        yield
+    except ProblemError as problem:
+        if problem.code != "unknown_person":
+            raise

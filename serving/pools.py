@@ -1,0 +1,97 @@
+"""Connection pools, one per region, that connect when first needed and again after an outage.
+
+A service starts while a database is down, answers 503 meanwhile, and recovers by itself. Which
+role a connection acts as is decided by who opens the pools and by `serving.session`.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from seda.database.regions import Region
+from serving.problems import DatabaseUnavailableError
+
+POOL_SIZE = 10
+CONNECT_TIMEOUT_SECONDS = 1.0
+WORKER_TIMEOUT_MS = 2000
+COMMAND_TIMEOUT_SECONDS = 5.0  # the statement timeouts are shorter; this one is for a lost network
+
+# What a lost, refused or exhausted connection raises, as opposed to a statement that failed.
+_CONNECTION_LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+)
+
+_logger = logging.getLogger("serving")
+
+
+class _Connection(asyncpg.Connection):
+    """Nothing outlives a transaction here (SET LOCAL only), so a release needs no round trip."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Pools:
+    """One pool per region; `role` is what every connection becomes, none for the login itself."""
+
+    def __init__(self, urls: Mapping[Region, str], *, role: str | None = None) -> None:
+        # Generic plans: the feed's statement joins a partitioned table, which is dear to re-plan.
+        server_settings = {"plan_cache_mode": "force_generic_plan", "application_name": "seda"}
+        if role is not None:
+            server_settings |= {"role": role, "statement_timeout": str(WORKER_TIMEOUT_MS)}
+        self._pools = {
+            region: asyncpg.create_pool(
+                url,
+                min_size=0,
+                max_size=POOL_SIZE,
+                timeout=CONNECT_TIMEOUT_SECONDS,
+                command_timeout=COMMAND_TIMEOUT_SECONDS,
+                connection_class=_Connection,
+                server_settings=server_settings,
+            )
+            for region, url in urls.items()
+        }
+
+    async def open(self) -> None:
+        """Make the pools usable; no connection is opened yet."""
+        for pool in self._pools.values():
+            await pool
+
+    async def close(self) -> None:
+        """Let running statements end, then close every connection."""
+        for pool in self._pools.values():
+            await pool.close()
+
+    @asynccontextmanager
+    async def transaction(
+        self, region: Region, *, readonly: bool = False
+    ) -> AsyncIterator[asyncpg.Connection]:
+        """One transaction on a pooled connection, committed at the end or rolled back.
+
+        Raises:
+            DatabaseUnavailableError: nothing answers, no connection is free, or it was lost.
+        """
+        pool = self._pools[region]
+        try:
+            connection = await pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
+        except (*_CONNECTION_LOST, asyncpg.PostgresError) as problem:
+            _logger.warning("no %s connection: %s", region, type(problem).__name__)
+            raise DatabaseUnavailableError(region) from problem
+        try:
+            async with connection.transaction(readonly=readonly):
+                yield connection
+        except _CONNECTION_LOST as problem:
+            if isinstance(problem, asyncpg.InterfaceError) and not connection.is_closed():
+                raise  # a mistake of ours, not an outage
+            _logger.warning("lost a %s connection: %s", region, type(problem).__name__)
+            raise DatabaseUnavailableError(region) from problem
+        finally:
+            await pool.release(connection)

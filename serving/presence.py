@@ -1,0 +1,25 @@
+"""The social block of a room's card, as JSON, from what the database lets a viewer see.
+
+Who is counted and who is named is decided by `seda.friends_presence`; the words by `seda.social`.
+"""
+
+import orjson
+
+from seda.social.copy import NOBODY, Face, SocialBlock, social_block
+
+NOBODY_JSON = orjson.dumps(NOBODY)
+
+
+def viewer_block(count: int | None, friends: str | None, room_name: str) -> SocialBlock:
+    """The block of one row of `seda.friends_presence`; nulls mean that nobody is there."""
+    if not count:
+        return NOBODY
+    faces = [Face(each["name"], each["avatar_url"]) for each in orjson.loads(friends or "[]")]
+    return social_block(faces, count, room_name)
+
+
+def room_block(count: int | None, friends: str | None, card: str) -> bytes:
+    """The same as JSON; the stored card is parsed, for its name, only where friends are."""
+    if not count:
+        return NOBODY_JSON
+    return orjson.dumps(viewer_block(count, friends, orjson.loads(card)["name"]))

@@ -1,0 +1,171 @@
+"""Every error that a service answers with, as an RFC 9457 problem detail, in one place.
+
+Raise `ProblemError` anywhere; the handlers here turn it, and what the framework raises, into
+`application/problem+json`. Internals never reach the client: an unexpected error names its request.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 2
+
+_logger = logging.getLogger("serving")
+_acceptable_request_id = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
+
+
+class ProblemError(Exception):
+    """A problem with its status, a stable `code`, and a sentence that the caller can act on."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **extensions: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.extensions = extensions
+
+    def document(self) -> dict[str, Any]:
+        """The problem as a JSON object; extensions cannot hide the members of the standard."""
+        return {
+            **self.extensions,
+            "type": f"/problems/{self.code}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
+
+
+class DatabaseUnavailableError(ProblemError):
+    """A region's database does not answer, or has no connection to spare."""
+
+    def __init__(self, region: str) -> None:
+        super().__init__(
+            503,
+            "database_unavailable",
+            f"The {region} database does not answer just now: try again in {RETRY_SECONDS} s.",
+            headers={"Retry-After": str(RETRY_SECONDS)},
+        )
+
+
+def unauthorized(detail: str, *, presented: bool = True) -> ProblemError:
+    """401; the challenge names an error only where a token was presented (RFC 6750, section 3)."""
+    challenge = f'Bearer error="invalid_token", error_description="{detail}"'
+    headers = {"WWW-Authenticate": challenge if presented else "Bearer"}
+    return ProblemError(401, "unauthorized", detail, headers=headers)
+
+
+def respond(problem: ProblemError, request_id: str | None) -> Response:
+    """The response that states the problem."""
+    document = problem.document()
+    if request_id is not None:
+        document["request_id"] = request_id
+    return Response(orjson.dumps(document), problem.status, problem.headers, MEDIA_TYPE)
+
+
+class RequestIdentity:
+    """ASGI middleware: an X-Request-ID on every response, and a 500 problem for what escapes.
+
+    It stands here, not in an exception handler, because the framework answers unhandled
+    exceptions outside of every other middleware, where the header would be missing.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _given_request_id(scope) or uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_identified(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_identified)
+        except Exception:
+            _logger.exception("request %s failed", request_id)
+            if started:
+                raise
+            problem = ProblemError(
+                500,
+                "internal_error",
+                f"Something went wrong on our side; it is logged as request {request_id}.",
+            )
+            await respond(problem, request_id)(scope, receive, send_identified)
+
+
+def _given_request_id(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text: str = value.decode("latin-1")
+            return text if _acceptable_request_id(text) else None
+    return None
+
+
+def install(app: FastAPI) -> None:
+    """Give the app this module's handlers and middleware."""
+    app.add_middleware(RequestIdentity)
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+
+
+def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return respond(error, request.state.request_id)
+
+
+def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code, detail = {
+        404: ("unknown_route", "There is nothing at this path."),
+        405: ("method_not_allowed", "This path does not take that method: see Allow."),
+    }.get(error.status_code, ("request_refused", str(error.detail)))
+    problem = ProblemError(error.status_code, code, detail, headers=error.headers)
+    return respond(problem, request.state.request_id)
+
+
+def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    if any(each["type"] == "json_invalid" for each in error.errors()):
+        problem = ProblemError(400, "malformed_json", "The body is not valid JSON.")
+    else:
+        # Where and why, never the value itself: it may be personal.
+        errors = [
+            {"location": ".".join(str(part) for part in each["loc"]), "message": each["msg"]}
+            for each in error.errors()
+        ]
+        sentence = "; ".join(f"{each['location']}: {each['message']}" for each in errors)
+        problem = ProblemError(422, "invalid_request", sentence, errors=errors)
+    return respond(problem, request.state.request_id)

@@ -1,0 +1,52 @@
+"""What every endpoint of the API needs, made once per process, and the person behind a request."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from seda.database.regions import Region
+from serving.authentication import Caller, TokenVerifier
+from serving.cursors import Cursors
+from serving.pools import Pools
+from serving.problems import unauthorized
+from serving.session import RegionDirectory
+
+
+@dataclass(frozen=True)
+class Services:
+    """The process's wiring; `shards` is the number of user shards of each region."""
+
+    clock: Callable[[], datetime]
+    pools: Pools
+    directory: RegionDirectory
+    verifier: TokenVerifier
+    cursors: Cursors
+    shards: Mapping[Region, int]
+
+
+async def services(request: Request) -> Services:
+    """The app's services (a dependency)."""
+    found: Services = request.app.state.services
+    return found
+
+
+_bearer = HTTPBearer(auto_error=False, description="A Supabase access token.")
+
+
+async def caller(
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> Caller:
+    """The verified person behind a request (a dependency); 401 otherwise."""
+    if credentials is None:
+        raise unauthorized("Send an access token: Authorization: Bearer …", presented=False)
+    found: Services = request.app.state.services
+    return await found.verifier.verify(credentials.credentials)
+
+
+WithServices = Annotated[Services, Depends(services)]
+WithCaller = Annotated[Caller, Depends(caller)]

@@ -1,0 +1,93 @@
+"""A person's transaction: the `authenticated` role with the person's claims, under row security.
+
+Everything a person reads goes through `person_session`. The login has no rights of its own, so a
+statement outside of it is refused by the database.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from seda.database.regions import Region
+from serving.authentication import Caller
+from serving.pools import Pools
+from serving.problems import ProblemError
+
+STATEMENT_TIMEOUT_MS = 800
+DIRECTORY_TTL = timedelta(seconds=60)
+DIRECTORY_ENTRIES = 50_000
+
+_BECOME = """
+    select set_config('role', 'authenticated', true),
+           set_config('request.jwt.claims', $1, true),
+           set_config('statement_timeout', $2, true)
+"""
+
+
+@asynccontextmanager
+async def person_session(
+    pools: Pools,
+    region: Region,
+    caller: Caller,
+    *,
+    readonly: bool = True,
+    timeout_ms: int = STATEMENT_TIMEOUT_MS,
+) -> AsyncIterator[asyncpg.Connection]:
+    """One transaction as the caller; role, claims and timeout vanish with it."""
+    async with pools.transaction(region, readonly=readonly) as connection:
+        await connection.execute(_BECOME, caller.claims, str(timeout_ms))
+        yield connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    region: Region
+    until: datetime
+
+
+class RegionDirectory:
+    """Which region's database holds a caller, remembered for a minute.
+
+    Only the global database has the directory, and its policy shows a caller their own row only.
+    """
+
+    def __init__(self, pools: Pools, clock: Callable[[], datetime]) -> None:
+        self._pools = pools
+        self._clock = clock
+        self._entries: dict[str, _Entry] = {}
+
+    async def region_of(self, caller: Caller) -> Region:
+        """The caller's region.
+
+        Raises:
+            ProblemError: 404, nobody was registered with this token's subject.
+        """
+        entry = self._entries.get(caller.sub)
+        if entry is not None and entry.until > self._clock():
+            return entry.region
+        async with person_session(self._pools, Region.GLOBAL, caller) as connection:
+            found = await connection.fetchval(
+                "select region from seda.region_directory where auth_user_id = $1", caller.sub
+            )
+        if found is None:
+            # Not remembered: the person may finish onboarding a second from now.
+            raise unknown_person()
+        while len(self._entries) >= DIRECTORY_ENTRIES:
+            self._entries.pop(next(iter(self._entries)))
+        entry = _Entry(Region(found), self._clock() + DIRECTORY_TTL)
+        self._entries[caller.sub] = entry
+        return entry.region
+
+    def forget(self, caller: Caller) -> None:
+        """Ask the database again next time: the person was not where the entry said."""
+        self._entries.pop(caller.sub, None)
+
+
+def unknown_person() -> ProblemError:
+    """404: a good token of somebody who is not, or not yet, a listener here."""
+    return ProblemError(
+        404, "unknown_person", "The token is valid, but no listener has it: finish onboarding."
+    )
