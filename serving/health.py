@@ -36,7 +36,7 @@ async def healthz() -> Response:
 async def readyz(services: WithServices) -> Response:
     """Runs the feed's own statements in both regions, so a missing migration or grant shows."""
     states = await asyncio.gather(*(_state(services, region) for region in Region))
-    databases = dict(zip(Region, states, strict=True))
+    databases = {str(region): state for region, state in zip(Region, states, strict=True)}
     failed = [region for region, state in databases.items() if state != "ready"]
     if failed:
         raise ProblemError(

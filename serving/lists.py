@@ -190,7 +190,10 @@ async def fall_back_page(
 
 
 def _fall_back_item(row: Any, source: Source) -> Item:
-    everywhere = source is Source.TRENDING
+    if source is Source.TRENDING:
+        reason, version = Reason("popular", "Trending everywhere"), "trending"
+    else:
+        reason, version = Reason("trending_in", f"Trending in {row['genre']}"), "genre-top"
     user_id, entity_id = UUID(int=row["user_id"].int), UUID(int=row["entity_id"].int)
     card = card_json(
         id=UUID(bytes=recommendation_id(user_id.bytes, row["entity_type"], entity_id.bytes)),
@@ -198,11 +201,9 @@ def _fall_back_item(row: Any, source: Source) -> Item:
         entity_id=entity_id,
         name=row["name"],
         score=min(max(row["score"], 0.0), 1.0),
-        reasons=(
-            Reason("trending", f"Trending {'everywhere' if everywhere else 'in ' + row['genre']}"),
-        ),
+        reasons=(reason,),
         is_new=True,
-        model_version="trending" if everywhere else "genre-top",
+        model_version=version,
     ).decode()
     return Item(row["key"], card, room_block(row["friend_count"], row["friends"], card))
 

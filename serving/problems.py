@@ -141,12 +141,12 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
 
 
-def _on_problem(request: Request, error: Exception) -> Response:
+async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
     return respond(error, request.state.request_id)
 
 
-def _on_http_exception(request: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code, detail = {
         404: ("unknown_route", "There is nothing at this path."),
@@ -156,7 +156,7 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
     return respond(problem, request.state.request_id)
 
 
-def _on_validation_error(request: Request, error: Exception) -> Response:
+async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if any(each["type"] == "json_invalid" for each in error.errors()):
         problem = ProblemError(400, "malformed_json", "The body is not valid JSON.")

@@ -6,6 +6,7 @@ log: paths and cursors belong to people.
 
 import argparse
 import errno
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -63,6 +64,10 @@ def serve(name: str, port: int, setting: str, build: Callable[[], Any]) -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = uvicorn.Server(config)
+    # After its graceful stop the server raises the signal once more, which would kill the process
+    # before the caller can let go of the databases.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: None)
     server.run(sockets=[listener])
     if not server.started:
         sys.exit(1)

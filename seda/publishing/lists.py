@@ -5,6 +5,7 @@ a card per entity. What is left per row is one hash for the id and one join of b
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 import numpy as np
@@ -43,8 +44,8 @@ class ListRenderer:
     _entities: dict[int, bytes] = field(default_factory=dict, init=False)
 
     def render(
-        self, user_ids: np.ndarray, lists: RankedLists, *, created_at: np.datetime64,
-        expires_at: np.datetime64,
+        self, user_ids: np.ndarray, lists: RankedLists, *, created_at: datetime,
+        expires_at: datetime,
     ) -> tuple[RecommendationRows, CardRows]:  # fmt: skip
         """Rows and cards of the people `user_ids` (users, 16) uint8, in list order."""
         lengths = (lists.items >= 0).sum(axis=1)

@@ -49,6 +49,17 @@ def empty_rows(rows: int, columns: int) -> Csr:
     return sp.csr_matrix((rows, columns), dtype=np.float32)
 
 
+def has_vector(rows: FloatArray) -> BoolArray:
+    """Whether each row of `(n, d)` is more than zeros, bool `(n,)`."""
+    if rows.shape[1] == 0:
+        return np.zeros(rows.shape[0], np.bool_)
+    present = rows[:, 0] != 0
+    # Almost every real vector is non-zero in its first entry: look at the others' rows only.
+    rest = np.flatnonzero(~present)
+    present[rest] = (rows[rest] != 0).any(axis=1)
+    return present
+
+
 def values_at(rows: SparseRows, indptr: LongArray, columns: IntArray) -> FloatArray:
     """Values of a sparse matrix at ragged (row, column) pairs; 0 where nothing is stored.
 

@@ -8,9 +8,10 @@ sorted by item, with a bit for each source that proposed it, and nothing that is
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 from numba import njit
 
@@ -23,6 +24,7 @@ from seda.recommender.arrays import (
     empty_rows,
     sparse_rows,
 )
+from seda.recommender.nearest import top_k_products
 
 TOP_GENRES = 3
 """Genres of a user that the trending source looks into."""
@@ -62,6 +64,12 @@ class CandidatePool:
     def users(self) -> int:
         return self.indptr.shape[0] - 1
 
+    def rows(self, start: int, stop: int) -> Self:
+        """The pool of the users `start:stop` alone."""
+        first, last = self.indptr[start], self.indptr[stop]
+        indptr = self.indptr[start : stop + 1] - first
+        return type(self)(indptr, self.items[first:last], self.sources[first:last])
+
     @property
     def owners(self) -> IntArray:
         """The user of every position, int32 `(nnz,)`."""
@@ -95,6 +103,37 @@ def merge_candidates(
     indptr = np.zeros(height + 1, np.int64)
     _merge(offered, bits, rows.indptr, rows.indices, indptr, items, sources)
     return CandidatePool(indptr, items[: indptr[-1]].copy(), sources[: indptr[-1]].copy())
+
+
+def nearest_candidates(
+    people: FloatArray, items: npt.NDArray[np.floating[Any]], k: int, *, exclude: Csr | None = None
+) -> CandidateLists:
+    """The k items nearest to each person by inner product, exactly; none for a row of zeros.
+
+    `people` `(users, d)` float32, `items` `(items, d)` float32 or float16, `exclude` CSR
+    `(users, items)`: stored entries may not appear.
+    """
+    top = top_k_products(people, items, k, exclude=exclude)
+    return CandidateLists(top.items, top.scores)
+
+
+def with_presence(scores: Csr, presence: Csr) -> Csr:
+    """Social scores in which a room with a friend in it now comes before every other room.
+
+    `scores` and `presence` (friends there now) CSR `(users, rooms)`.
+    """
+    lead = np.float32(scores.data.max(initial=0.0) + 1.0)
+    return (scores + presence * lead).tocsr()
+
+
+def union(left: Csr, right: Csr) -> Csr:
+    """A CSR matrix that stores an entry wherever either does, whatever the values are."""
+    return (_pattern(left) + _pattern(right)).tocsr()
+
+
+def _pattern(matrix: Csr) -> Csr:
+    ones = np.ones(matrix.indices.shape[0], np.float32)
+    return type(matrix)((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def social_scores(friends: Csr, plays: Csr) -> Csr:

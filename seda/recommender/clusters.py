@@ -10,8 +10,7 @@ import numpy as np
 from numba import njit
 from sklearn.cluster import MiniBatchKMeans
 
-from seda.recommender.arrays import Csr, FloatArray, IntArray, sparse_rows
-from seda.recommender.features import has_vector
+from seda.recommender.arrays import Csr, FloatArray, IntArray, has_vector, sparse_rows
 
 HOME_CLUSTERS = 3
 """Most clusters in which a user can be at home."""
@@ -32,7 +31,7 @@ def cluster_items(vectors: FloatArray, *, seed: int, projected_dim: int = 64) ->
         random = np.random.default_rng(seed)
         matrix = random.standard_normal((vectors.shape[1], projected_dim), dtype=np.float32)
         points = points @ matrix
-    points = points[present]
+    points = points[present].astype(np.float32, copy=False)
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     points = points / np.maximum(lengths, np.float32(1e-12))
     model = MiniBatchKMeans(

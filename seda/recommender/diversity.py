@@ -104,9 +104,7 @@ def _select(
     positions: Any, shortfall: Any,
 ) -> None:  # fmt: skip
     k = positions.shape[1]
-    widest = 0
-    for user in range(positions.shape[0]):
-        widest = max(widest, indptr[user + 1] - indptr[user])
+    widest = 0 if positions.shape[0] == 0 else np.diff(indptr).max()
     fresh = np.empty(widest, np.int64)
     known = np.empty(widest, np.int64)
     best = np.full(group_count, -1, np.int64)
@@ -118,8 +116,7 @@ def _select(
         _heapify(fresh, fresh_count, scores)
         _heapify(known, known_count, scores)
         length = min(k, fresh_count + known_count)
-        chosen_new = 0
-        block_new = 0
+        chosen_new = block_new = 0
         for place in range(length):
             if place % 10 == 0:
                 block_new = 0

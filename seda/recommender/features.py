@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from seda.recommender.arrays import (
-    BoolArray,
     Csr,
     FloatArray,
     IntArray,
+    has_vector,
     sparse_rows,
     values_at,
 )
@@ -80,13 +80,11 @@ def build_features(
     """Features of every pool position; any input that is None leaves its column NaN.
 
     `taste` `(users, d)`, `item_vectors` `(items, d)`, `user_factors` `(users, f)`, `item_factors`
-    `(items, f)`: a row of zeros on either side means "no vector" and gives NaN. `social` and
-    `presence` CSR `(users, items)`: absent is a true zero. `popularity`, `recency` `(items,)`,
-    `clusters` int32 `(items,)`, `privacy_flags` `(users,)`, `user_providers` `(users, providers)`
-    and `item_providers` `(items, providers)` float32.
+    `(items, f)`: a row of zeros on either side means "no vector", NaN. `social` and `presence`
+    CSR `(users, items)`: absent is a true zero. `popularity`, `recency` `(items,)`, `clusters`
+    int32 `(items,)`, `privacy_flags` `(users,)`, `*_providers` `(users or items, providers)`.
     """
-    values = np.full((pool.items.shape[0], len(FEATURES)), np.nan, np.float32)
-    table = FeatureTable(pool, values)
+    table = FeatureTable(pool, np.full((pool.items.size, len(FEATURES)), np.nan, np.float32))
     table["embedding_similarity"][:] = _similarity(pool, taste, item_vectors)
     table["collaborative_score"][:] = _similarity(pool, user_factors, item_factors)
     for name, matrix in (("social_score", social), ("friend_presence_count", presence)):
@@ -114,17 +112,6 @@ def _similarity(
     missing = ~has_vector(users)[pool.owners] | ~has_vector(items)[pool.items]
     products[missing] = np.nan
     return products
-
-
-def has_vector(rows: FloatArray) -> BoolArray:
-    """Whether each row of `(n, d)` is more than zeros, bool `(n,)`."""
-    if rows.shape[1] == 0:
-        return np.zeros(rows.shape[0], np.bool_)
-    present = rows[:, 0] != 0
-    # Almost every real vector is non-zero in its first entry: look at the others' rows only.
-    rest = np.flatnonzero(~present)
-    present[rest] = (rows[rest] != 0).any(axis=1)
-    return present
 
 
 def _crowding(pool: CandidatePool, clusters: IntArray) -> FloatArray:

@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from seda.recommender.arrays import Csr, FloatArray, IntArray, LongArray, SparseRows, sparse_rows
+from seda.recommender.arrays import (
+    Csr,
+    FloatArray,
+    IntArray,
+    LongArray,
+    SparseRows,
+    has_vector,
+    sparse_rows,
+)
 from seda.recommender.cores import available_cores, map_over_threads
 
 SPAN_ROWS = 16_384
@@ -42,8 +50,9 @@ def top_k_products(
     """The k items with the largest inner product per query, exactly.
 
     `queries` `(q, d)` float32, `items` `(n, d)` float32 or float16 (converted tile by tile),
-    `exclude` CSR `(q, n)` whose stored entries may not appear. A product that is NaN or -inf is
-    never returned. `threads` None means every available core.
+    `exclude` CSR `(q, n)` whose stored entries may not appear. A row of zeros means "no vector":
+    such a query gets no items and such an item is never returned; nor is a NaN or -inf product.
+    `threads` None means every available core.
     """
     if queries.shape[1] != items.shape[1]:
         raise ValueError(f"queries have {queries.shape[1]} dimensions, items {items.shape[1]}")
@@ -97,24 +106,25 @@ def _search_span(
     top: TopK,
 ) -> None:
     # Item tiles in the outer loop: each is converted from float16 once per span, not per query.
-    rows, k = span.stop - span.start, top.items.shape[1]
-    kept = min(k, items.shape[0])
+    rows, kept = span.stop - span.start, min(top.items.shape[1], items.shape[0])
     capacity = kept + max(kept, 128)
     values = np.empty((rows, capacity), np.float32)
     indices = np.empty((rows, capacity), np.int32)
     counts = np.zeros(rows, np.int64)
     thresholds = np.full(rows, -np.inf, np.float32)
-    cursors = None if blocked is None else blocked.indptr[span].copy()
+    cursors = np.empty(0, np.int64) if blocked is None else blocked.indptr[span].copy()
     scratch = np.empty(min(tile[0], rows) * min(tile[1], items.shape[0]), np.float32)
     for first in range(0, items.shape[0], tile[1]):
         item_tile = np.ascontiguousarray(items[first : first + tile[1]], np.float32)
+        vectorless = np.flatnonzero(~has_vector(item_tile))
         for low in range(0, rows, tile[0]):
             high = min(low + tile[0], rows)
             shape = (high - low, item_tile.shape[0])
             scores = scratch[: shape[0] * shape[1]].reshape(shape)
-            np.matmul(queries[span.start + low : span.start + high], item_tile.T, out=scores)
-            if blocked is not None and cursors is not None:
-                ends = blocked.indptr[span.start + low + 1 : span.start + high + 1]
+            np.matmul(queries[span][low:high], item_tile.T, out=scores)
+            scores[:, vectorless] = -np.inf
+            if blocked is not None:
+                ends = blocked.indptr[1:][span][low:high]
                 _blank(scores, first, blocked.indices, cursors[low:high], ends)
             _offer(
                 scores,
@@ -125,6 +135,7 @@ def _search_span(
                 thresholds[low:high],
                 kept,
             )
+    counts[~has_vector(queries[span])] = 0
     _finish(values, indices, counts, top.items[span], top.scores[span], kept)
 
 

@@ -20,7 +20,13 @@ from seda.recommender.arrays import (
     IntArray,
     LongArray,
 )
-from seda.recommender.candidates import CandidateLists, CandidatePool, Source, merge_candidates
+from seda.recommender.candidates import (
+    CandidateLists,
+    CandidatePool,
+    Source,
+    merge_candidates,
+    union,
+)
 from seda.recommender.cores import map_over_threads
 from seda.recommender.diversity import SelectedLists, new_to_user, select
 from seda.recommender.explain import MAX_REASONS, Evidence, Reasons, explain, unit_rows
@@ -48,8 +54,10 @@ class RankingInputs:
 
     plays: Csr
     """Plays (or memberships) of the users; what is stored is known to them."""
-    lists: Mapping[Source, CandidateLists]
+    lists: Mapping[Source, CandidateLists] = field(default_factory=dict)
     """Candidates by source; a source may be absent."""
+    pool: CandidatePool | None = None
+    """The candidates, where they were merged before; `lists` and what is blocked are then in it."""
     block_known: bool = True
     """Whether stored entries of `plays` are kept out (false where coming back makes sense)."""
     blocked: Csr | None = None
@@ -102,7 +110,8 @@ class RankingInputs:
             source: CandidateLists(entry.items[start:stop], entry.scores[start:stop])
             for source, entry in self.lists.items()
         }
-        return replace(self, lists=lists, **per_user)
+        pool = None if self.pool is None else self.pool.rows(start, stop)
+        return replace(self, lists=lists, pool=pool, **per_user)
 
 
 _PER_USER = (
@@ -190,7 +199,9 @@ def _anchoring(inputs: RankingInputs) -> _Anchoring:
 def _recommend_chunk(
     inputs: RankingInputs, weights: LinearWeights, k: int, anchoring: _Anchoring
 ) -> RankedLists:
-    pool = merge_candidates(inputs.lists, blocked=_not_allowed(inputs), users=inputs.plays.shape[0])
+    pool = inputs.pool or merge_candidates(
+        inputs.lists, blocked=_not_allowed(inputs), users=inputs.plays.shape[0]
+    )
     features = build_features(
         pool,
         taste=inputs.taste,
@@ -223,13 +234,7 @@ def _not_allowed(inputs: RankingInputs) -> Csr | None:
         return inputs.blocked
     if inputs.blocked is None:
         return inputs.plays
-    # Patterns are added, not values: a stored zero or a negative value blocks all the same.
-    return _pattern(inputs.plays) + _pattern(inputs.blocked)
-
-
-def _pattern(matrix: Csr) -> Csr:
-    ones = np.ones(matrix.indices.shape[0], np.float32)
-    return type(matrix)((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
+    return union(inputs.plays, inputs.blocked)
 
 
 def _assembled(

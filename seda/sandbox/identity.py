@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+from seda.database.identifiers import Ids
 
 NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "sandbox.seda.fm")
 """Never change it: every imported or seeded row would get another id."""
 
 
-def entity_ids(kind: str, keys: Iterable[object]) -> NDArray[np.uint8]:
+def entity_ids(kind: str, keys: Iterable[object]) -> Ids:
     """UUIDv5 of `"{kind}:{key}"` in our namespace (RFC 9562, 5.5), as `(n, 16)` uint8."""
     base = hashlib.sha1(NAMESPACE.bytes + f"{kind}:".encode(), usedforsecurity=False)
     digests = []
@@ -26,15 +27,10 @@ def entity_ids(kind: str, keys: Iterable[object]) -> NDArray[np.uint8]:
     return ids
 
 
-def id_texts(ids: NDArray[np.uint8]) -> list[str]:
+def id_texts(ids: Ids) -> list[str]:
     """The canonical text of each id; `ids` is `(n, 16)` uint8."""
     text = ids.tobytes().hex()
     return [
         f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
         for h in (text[start : start + 32] for start in range(0, len(text), 32))
     ]
-
-
-def entity_id(kind: str, key: object) -> uuid.UUID:
-    """One such id."""
-    return uuid.uuid5(NAMESPACE, f"{kind}:{key}")

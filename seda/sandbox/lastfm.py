@@ -16,10 +16,10 @@ from seda.errors import SedaError
 from seda.sandbox.identity import id_texts
 from seda.sandbox.lastfm_files import LastfmData, read_lastfm
 from seda.sandbox.lastfm_world import artist_ids, lastfm_world, user_ids
-from seda.sandbox.loading import analyze, merge, refuse_production
+from seda.sandbox.loading import merge, refuse_production
 from seda.sandbox.progress import Progress, SilentProgress
 from seda.sandbox.rows import directory_rows, region_rows
-from seda.sandbox.world import NOWHERE
+from seda.sandbox.world import NOWHERE, World
 
 
 class ConflictingImportError(SedaError):
@@ -28,7 +28,11 @@ class ConflictingImportError(SedaError):
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What the folder gave, and how many rows of both databases were inserted or corrected."""
+    """What the folder gave: pairs of friends, (person, artist) listens, (person, room) members; and
+    how many rows of both databases were inserted or corrected.
+
+    `left_out_tags` are rows of `user_taggedartists.dat` about artists that are in no other file.
+    """
 
     users: int
     artists: int
@@ -72,10 +76,11 @@ def import_lastfm(
             tables.append(directory_rows(world))
         progress.start(f"Last.fm → {home}", sum(table.rows for table in tables))
         with databases[home].transaction() as connection:
-            new = merge(connection, tables, progress)
-            if new:
-                analyze(connection, [table.relation for table in tables if table.rows])
-            changed += new
+            changed += merge(connection, tables, progress)
+    return _report(world, changed, data.left_out)
+
+
+def _report(world: World, changed: int, left_out: int) -> ImportReport:
     return ImportReport(
         users=int((world.people.homes != NOWHERE).sum()),
         artists=len(world.catalogue.artists.ids),
@@ -85,7 +90,7 @@ def import_lastfm(
         members=len(world.memberships.rooms),
         playlists=len(world.catalogue.playlists.ids),
         changed_rows=changed,
-        left_out_tags=data.left_out,
+        left_out_tags=left_out,
     )
 
 

@@ -95,31 +95,17 @@ def read_lastfm(directory: Path) -> LastfmData:
 
 def _package(directory: Path) -> LastfmData:
     users = _users_of_package(directory)
-    artists, artist_names = Table(
-        directory / "artists.csv.gz", ["artist_id", "name"]
-    ).listing("artist", "artist_id", "name")
-    tags, tag_names = Table(directory / "tags.csv.gz", ["tag_id", "tag"]).listing(
-        "tag", "tag_id", "tag"
-    )
-    listens, plays = _listens(
-        Table(directory / "train.csv.gz", ["user_id", "artist_id", "plays"]), users, artists
-    )
-    said = Table(directory / "train_pair_tags.csv.gz", ["user_id", "artist_id", "tag_id"])
-    own = _assignments(said, users, artists, tags)
-    strange = np.flatnonzero(~_listened(own, listens, len(artists.ids)))
-    if len(strange):
-        said.refuse(int(strange[0]), "the user has no row for this artist in train.csv.gz")
-    others = Table(directory / "other_artist_tags.csv.gz", ["artist_id", "tag_id", "n_users"])
-    elsewhere = others.distinct(
-        "artist and tag",
-        others.references("artist_id", artists),
-        others.references("tag_id", tags),
-    )
-    own = np.unique(own, axis=0)
+    artists, artist_names = _listing(directory, "artists.csv.gz", "artist", "artist_id", "name")
+    tags, tag_names = _listing(directory, "tags.csv.gz", "tag", "tag_id", "tag")
+    table = Table(directory / "train.csv.gz", ["user_id", "artist_id", "plays"])
+    listens, plays = _listens(table, users, artists)
+    own = _own_tags(directory, users, artists, tags, listens)
+    elsewhere, amounts = _other_tags(directory, artists, tags)
     artist_tags, taggers = _summed(
         np.concatenate([own[:, 1:], elsewhere]),
-        np.concatenate([np.ones(len(own), np.int64), others.integers("n_users", least=1)]),
+        np.concatenate([np.ones(len(own), np.int64), amounts]),
     )
+    used = np.concatenate([own[:, [0, 2]], _vocabulary(directory, users, tags)])
     return LastfmData(
         users=users.ids,
         artists=artists.ids,
@@ -132,33 +118,20 @@ def _package(directory: Path) -> LastfmData:
         listened_tags=own,
         artist_tags=artist_tags,
         taggers=taggers,
-        user_tags=np.unique(
-            np.concatenate([own[:, [0, 2]], _vocabulary(directory, users, tags)]), axis=0
-        ),
+        user_tags=np.unique(used, axis=0),
     )
 
 
 def _original(directory: Path) -> LastfmData:
     # 444 artists of the set have no picture; the last column may be missing.
-    artists, artist_names = Table(
-        directory / "artists.dat", ["id", "name"], optional=1
-    ).listing("artist", "id", "name")
-    tags, tag_names = Table(directory / "tags.dat", ["tagID", "tagValue"]).listing(
-        "tag", "tagID", "tagValue"
+    artists, artist_names = _listing(
+        directory, "artists.dat", "artist", "id", "name", "url", "pictureURL", optional=1
     )
+    tags, tag_names = _listing(directory, "tags.dat", "tag", "tagID", "tagValue")
     table = Table(directory / "user_artists.dat", ["userID", "artistID", "weight"])
     users = Known("user", table.name, np.unique(table.integers("userID")))
     listens, plays = _listens(table, users, artists)
-    # Unlike the other files, this one speaks of artists that nobody listened to and that
-    # artists.dat does not list: they have no name, so their rows are counted and left out.
-    said = Table(directory / "user_taggedartists.dat", ["userID", "artistID", "tagID"])
-    every = np.column_stack(
-        [
-            said.references("userID", users),
-            artists.positions(said.integers("artistID")),
-            said.references("tagID", tags),
-        ]
-    )
+    every = _assignments(directory, users, artists, tags)
     listed = np.unique(every[every[:, 1] >= 0], axis=0)
     artist_tags, taggers = _summed(listed[:, 1:], np.ones(len(listed), np.int64))
     friends = Table(directory / "user_friends.dat", ["userID", "friendID"])
@@ -177,6 +150,42 @@ def _original(directory: Path) -> LastfmData:
         user_tags=np.unique(every[:, [0, 2]], axis=0),
         left_out=int((every[:, 1] < 0).sum()),
     )
+
+
+def _listing(
+    directory: Path, name: str, noun: str, *columns: str, optional: int = 0
+) -> tuple[Known, list[str]]:
+    """The ids and texts of the first two columns."""
+    table = Table(directory / name, columns, optional=optional)
+    return table.listing(noun, columns[0], columns[1])
+
+
+def _own_tags(
+    directory: Path, users: Known, artists: Known, tags: Known, listens: Positions
+) -> Positions:
+    """(rows, 3) user, artist, tag, each once, of artists that the user listened to."""
+    columns = ["user_id", "artist_id", "tag_id", "year", "month"]
+    table = Table(directory / "train_pair_tags.csv.gz", columns)
+    own = np.column_stack(
+        [
+            table.references("user_id", users),
+            table.references("artist_id", artists),
+            table.references("tag_id", tags),
+        ]
+    )
+    strange = np.flatnonzero(~_listened(own, listens, len(artists.ids)))
+    if len(strange):
+        table.refuse(int(strange[0]), "the user has no row for this artist in train.csv.gz")
+    return np.unique(own, axis=0)
+
+
+def _other_tags(directory: Path, artists: Known, tags: Known) -> tuple[Positions, Numbers]:
+    """(rows, 2) artist, tag, and how many people said so who never listened to the artist."""
+    table = Table(directory / "other_artist_tags.csv.gz", ["artist_id", "tag_id", "n_users"])
+    pairs = table.distinct(
+        "artist and tag", table.references("artist_id", artists), table.references("tag_id", tags)
+    )
+    return pairs, table.integers("n_users", least=1)
 
 
 def _users_of_package(directory: Path) -> Known:
@@ -204,12 +213,19 @@ def _listens(table: Table, users: Known, artists: Known) -> tuple[Positions, Num
     return pairs, table.integers(plays, least=1)
 
 
-def _assignments(table: Table, users: Known, artists: Known, tags: Known) -> Positions:
+def _assignments(directory: Path, users: Known, artists: Known, tags: Known) -> Positions:
+    """(rows, 3) user, artist, tag as they stand in the original file; artist -1 if not listed.
+
+    Unlike the other files, this one speaks of artists that nobody listened to and that artists.dat
+    does not list: they have no name, so they are no error.
+    """
+    columns = ["userID", "artistID", "tagID", "day", "month", "year"]
+    table = Table(directory / "user_taggedartists.dat", columns)
     return np.column_stack(
         [
-            table.references("user_id", users),
-            table.references("artist_id", artists),
-            table.references("tag_id", tags),
+            table.references("userID", users),
+            artists.positions(table.integers("artistID")),
+            table.references("tagID", tags),
         ]
     )
 

@@ -40,8 +40,8 @@ TOP_GENRES: Final = 5
 ROOM_USERS: Final = 20
 ROOM_ARTISTS: Final = 30
 ROOM_USERS_AT_LEAST: Final = 5
-"""A tag is a room if `ROOM_USERS` people used it, or if it is on `ROOM_ARTISTS` artists and not only
-a few people's private word."""
+"""A tag is a room if `ROOM_USERS` people used it; or if it is on `ROOM_ARTISTS` artists and not
+the private word of fewer than `ROOM_USERS_AT_LEAST` people."""
 ROOMS_PER_LISTENER: Final = 5
 PLAYLIST_ARTISTS: Final = 3
 
@@ -67,35 +67,25 @@ def lastfm_world(
     nothing that they did comes back, and of the erased not even their row.
     """
     nobody = np.zeros(len(data.users), bool)
-    erased, unlinked = nobody if erased is None else erased, nobody if unlinked is None else unlinked
-    silent = erased | unlinked
+    erased = nobody if erased is None else erased
+    silent = erased if unlinked is None else erased | unlinked
     heard = ~silent[data.listens[:, 0]]
     listens, plays = data.listens[heard], data.plays[heard]
     filed = data.listened_tags[~silent[data.listened_tags[:, 0]]]
-    weights = _tag_weights(data)
-    room_tags = _room_tags(data)
-    playlists, entries = _playlists(data, filed, listens, plays)
     friends = data.friends[~silent[data.friends].any(axis=1)]
+    weights, room_tags = _tag_weights(data), _room_tags(data)
+    periods = np.full(len(listens), COLLECTED)
     return World(
         source=SOURCE,
         people=_people(data, region, erased),
         catalogue=Catalogue(
-            artists=_artists(data, weights),
-            artist_genres=_artist_genres(data, weights),
-            playlists=playlists,
-            playlist_artists=entries,
-            rooms=_rooms(data, room_tags),
+            _artists(data, weights),
+            _artist_genres(data, weights),
+            *_playlists(data, filed, listens, plays),
+            _rooms(data, room_tags),
         ),
         friendships=Friendships(friends[:, 0], friends[:, 1], _moments(len(friends))),
-        plays=(
-            Plays(
-                "artist",
-                listens[:, 0],
-                listens[:, 1],
-                np.full(len(listens), COLLECTED),
-                plays,
-            ),
-        ),
+        plays=(Plays("artist", listens[:, 0], listens[:, 1], periods, plays),),
         memberships=_memberships(data, room_tags, weights, filed, listens, plays),
     )
 
@@ -247,7 +237,7 @@ def _playlists(
 
 
 def _capitalised(tag: str) -> str:
-    """"80s new wave" → "80s New Wave"."""
+    """ "80s new wave" → "80s New Wave"."""
     return " ".join(word[:1].upper() + word[1:] for word in tag.split())
 
 

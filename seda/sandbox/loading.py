@@ -3,6 +3,7 @@
 Both ways work inside the caller's transaction, so that a load is seen whole or not at all.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 import psycopg
@@ -30,26 +31,27 @@ def refuse_production(settings: Settings, command: str) -> None:
 
 def append(connection: psycopg.Connection, tables: Iterable[TableRows], progress: Progress) -> int:
     """COPY rows that are not there yet; returns how many."""
-    written = 0
+    written: Counter[str] = Counter()
     for table in tables:
-        copy_rows(connection, table.relation, table.columns)
+        written[table.relation] += copy_rows(connection, table.relation, table.columns)
         progress.advance(table.rows)
-        written += table.rows
-    return written
+    _analyze(connection, written)
+    return written.total()
 
 
 def merge(connection: psycopg.Connection, tables: Iterable[TableRows], progress: Progress) -> int:
     """Insert what is missing and correct what differs; returns the rows inserted or changed."""
-    changed = 0
+    changed: Counter[str] = Counter()
     for table in tables:
-        changed += _merge_one(connection, table)
+        changed[table.relation] += _merge_one(connection, table)
         progress.advance(table.rows)
-    return changed
+    _analyze(connection, changed)
+    return changed.total()
 
 
-def analyze(connection: psycopg.Connection, relations: Iterable[str]) -> None:
-    """Statistics for the planner, which otherwise still believes the tables to be empty."""
-    for relation in sorted(set(relations)):
+def _analyze(connection: psycopg.Connection, changed: Counter[str]) -> None:
+    # Until its next vacuum the planner would believe a freshly filled table to be empty.
+    for relation in sorted(relation for relation, rows in changed.items() if rows):
         connection.execute(sql.SQL("analyze {}").format(sql.Identifier(*relation.split("."))))
 
 
@@ -65,12 +67,15 @@ def _merge_one(connection: psycopg.Connection, table: TableRows) -> int:
     cursor = connection.execute(
         sql.SQL(
             "insert into {target} as existing ({names}) select {names} from staged "
-            "on conflict ({key}) {resolution}"
+            "where not exists (select from {target} kept where ({kept}) "
+            "is not distinct from ({staged})) on conflict ({key}) {resolution}"
         ).format(
             target=target,
             names=names,
             key=sql.SQL(", ").join(map(sql.Identifier, table.key)),
             resolution=_resolution(table),
+            kept=_qualified("kept", (*table.key, *table.refresh)),
+            staged=_qualified("staged", (*table.key, *table.refresh)),
         )
     )
     connection.execute("drop table staged")
@@ -80,15 +85,15 @@ def _merge_one(connection: psycopg.Connection, table: TableRows) -> int:
 def _resolution(table: TableRows) -> sql.Composable:
     if not table.refresh:
         return sql.SQL("do nothing")
-
-    def columns(owner: str) -> sql.Composed:
-        return sql.SQL(", ").join(sql.Identifier(owner, name) for name in table.refresh)
-
     assignments = [
         sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in table.refresh
     ]
     if table.touched:
         assignments.append(sql.SQL("{} = now()").format(sql.Identifier(table.touched)))
     return sql.SQL("do update set {} where ({}) is distinct from ({})").format(
-        sql.SQL(", ").join(assignments), columns("existing"), columns("excluded")
+        sql.SQL(", ").join(assignments), _qualified("existing", table.refresh), _qualified("excluded", table.refresh)
     )
+
+
+def _qualified(owner: str, columns: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(owner, name) for name in columns)

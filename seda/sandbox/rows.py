@@ -1,22 +1,17 @@
 """A world as tables: which row goes into which region's database, as columns for COPY.
 
 A person's rows go to the database of their home only; the catalogue goes to every one, and knows
-its owners and creators only where they live.
+its owners and creators only where they live. What only a seeded sandbox has is in `live_rows`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from seda.database.copy import (
     Column,
-    FixedColumn,
-    VariableColumn,
-    booleans,
     constants,
     dates,
     floats,
@@ -28,29 +23,14 @@ from seda.database.copy import (
     timestamps,
     uuids,
 )
+from seda.database.identifiers import Ids, id_order
 from seda.database.regions import Region
-from seda.sandbox.identity import id_texts
-from seda.sandbox.world import HOMES, NOWHERE, Events, Ids, Plays, Positions, World
+from seda.sandbox.live_rows import count_live_rows, live_rows
+from seda.sandbox.table_rows import TableRows, entity_ids_of, nullable
+from seda.sandbox.world import HOMES, NOWHERE, Plays, Positions, World
 
 CHUNK: Final = 500_000
 """Rows of one piece of a large table: what bounds the memory of a load."""
-_MINUTE: Final = 60_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class TableRows:
-    """Rows of one table. A row is the same as an earlier one if the `key` columns agree; then only
-    the `refresh` columns may be corrected, and `touched` says that they were."""
-
-    relation: str
-    columns: dict[str, Column]
-    key: tuple[str, ...]
-    refresh: tuple[str, ...] = ()
-    touched: str | None = None
-    rows: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rows", len(next(iter(self.columns.values()))))
 
 
 def region_rows(world: World, region: Region) -> Iterator[TableRows]:
@@ -64,7 +44,21 @@ def region_rows(world: World, region: Region) -> Iterator[TableRows]:
         yield from _plays(world, plays, here)
     yield _memberships(world, here)
     if world.live is not None:
-        yield from _live(world, here)
+        yield from live_rows(world, world.live, here)
+
+
+def count_rows(world: World, region: Region) -> int:
+    """How many rows `region_rows` will give, without making them."""
+    here = world.people.homes == HOMES.index(region)
+    catalogue, pairs = world.catalogue, world.friendships
+    count = len(catalogue.artists.ids) + len(catalogue.artist_genres.genres)
+    count += len(catalogue.rooms.ids) + len(catalogue.playlists.ids)
+    count += len(catalogue.playlist_artists.places) + int(here.sum())
+    theirs = [pairs.first, pairs.second, world.memberships.members]
+    theirs += [plays.people for plays in world.plays]
+    if world.live is not None:
+        count += count_live_rows(world.live, here)
+    return count + sum(int(here[people].sum()) for people in theirs)
 
 
 def directory_rows(world: World) -> TableRows:
@@ -191,8 +185,9 @@ def _playlists(world: World, here: NDArray[np.bool_]) -> Iterator[TableRows]:
         refresh=("external_ids", "name", "track_count", "genre", "language"),
         touched="last_updated",
     )
-    for start in range(0, len(entries.playlists), CHUNK):
-        part = slice(start, start + CHUNK)
+    order = _by_id(playlists.ids, entries.playlists)
+    for start in range(0, len(order), CHUNK):
+        part = order[start : start + CHUNK]
         yield TableRows(
             "seda.playlist_artists",
             {
@@ -225,9 +220,7 @@ def _friends(world: World, here: NDArray[np.bool_]) -> TableRows:
 
 def _plays(world: World, plays: Plays, here: NDArray[np.bool_]) -> Iterator[TableRows]:
     mine = np.flatnonzero(here[plays.people])
-    # In the order of the primary key's first column, which fills its index from left to right.
-    by_id = np.argsort(np.argsort(world.people.ids.view("S16").ravel(), kind="stable"))
-    mine = mine[np.argsort(by_id[plays.people[mine]], kind="stable")]
+    mine = mine[_by_id(world.people.ids, plays.people[mine])]
     entities = entity_ids_of(world, plays.entity_type)
     for start in range(0, len(mine), CHUNK):
         part = mine[start : start + CHUNK]
@@ -262,124 +255,11 @@ def _memberships(world: World, here: NDArray[np.bool_]) -> TableRows:
     )
 
 
-def _live(world: World, here: NDArray[np.bool_]) -> Iterator[TableRows]:
-    assert world.live is not None
-    ids, live = world.people.ids, world.live
-    mine = np.flatnonzero(here[live.follows.people])
-    yield TableRows(
-        "seda.artist_follows",
-        {
-            "user_id": uuids(ids[live.follows.people[mine]]),
-            "artist_id": uuids(world.catalogue.artists.ids[live.follows.artists[mine]]),
-            "source": constants(world.source.encode(), len(mine)),
-            "created_at": timestamps(live.follows.created_at[mine]),
-        },
-        key=("user_id", "artist_id"),
-    )
-    present = np.flatnonzero(here[live.presence.people])
-    yield TableRows(
-        "seda.room_presence",
-        {
-            "room_id": uuids(world.catalogue.rooms.ids[live.presence.rooms[present]]),
-            "user_id": uuids(ids[live.presence.people[present]]),
-            "joined_at": timestamps(live.presence.joined_at[present]),
-            "last_seen_at": timestamps(live.presence.last_seen_at[present]),
-        },
-        key=("room_id", "user_id"),
-    )
-    yield from _analytics(world, live.analytics, here)
-    yield from _social(world, live.social, here)
-    yield _notification_preferences(world, here)
-
-
-def _analytics(world: World, events: Events, here: NDArray[np.bool_]) -> Iterator[TableRows]:
-    mine = np.flatnonzero(here[events.people])
-    entities = id_texts(_event_entities(world, events)[mine])
-    props = [
-        orjson.dumps({"entity_type": events.entity_types[event], "entity_id": entity})
-        for event, entity in zip(mine, entities, strict=True)
-    ]
-    yield TableRows(
-        "seda.fact_events",
-        {
-            "event_id": uuids(events.ids[mine]),
-            "user_id": uuids(world.people.ids[events.people[mine]]),
-            "event_type": texts([events.kinds[event] for event in mine]),
-            "props": jsonbs(props),
-            "created_at": timestamps(events.occurred_at[mine]),
-        },
-        key=("event_id",),
-    )
-    yield _receipts(world, events, mine)
-
-
-def _social(world: World, events: Events, here: NDArray[np.bool_]) -> Iterator[TableRows]:
-    mine = np.flatnonzero(here[events.people])
-    yield TableRows(
-        "seda.social_events",
-        {
-            "event_id": uuids(events.ids[mine]),
-            "user_id": uuids(world.people.ids[events.people[mine]]),
-            "kind": texts([events.kinds[event] for event in mine]),
-            "entity_type": texts([events.entity_types[event] for event in mine]),
-            "entity_id": uuids(_event_entities(world, events)[mine]),
-            "occurred_at": timestamps(events.occurred_at[mine]),
-            "received_at": timestamps(events.occurred_at[mine]),
-        },
-        key=("received_at", "id"),
-    )
-    yield _receipts(world, events, mine)
-
-
-def _receipts(world: World, events: Events, mine: NDArray[np.intp]) -> TableRows:
-    # Nobody sends these events again, so any hash of fixed size stands for their bodies.
-    hashes = np.concatenate([events.ids[mine], events.ids[mine]], axis=1)
-    return TableRows(
-        "seda.event_receipts",
-        {
-            "event_id": uuids(events.ids[mine]),
-            "user_id": uuids(world.people.ids[events.people[mine]]),
-            "body_hash": FixedColumn(np.ascontiguousarray(hashes).view("V32").ravel(), "V32"),
-            "received_at": timestamps(events.occurred_at[mine]),
-        },
-        key=("event_id",),
-    )
-
-
-def _notification_preferences(world: World, here: NDArray[np.bool_]) -> TableRows:
-    assert world.live is not None
-    choices, at = world.live.notifications, np.flatnonzero(here)
-    return TableRows(
-        "seda.notification_preferences",
-        {
-            "user_id": uuids(world.people.ids[at]),
-            "push_opt_in": booleans(choices.push_opt_in[at]),
-            "toasts_enabled": booleans(choices.toasts_enabled[at]),
-            "quiet_from": _times_or_null(choices.quiet_from[at]),
-            "quiet_to": _times_or_null(choices.quiet_to[at]),
-            "updated_at": timestamps(world.people.created_at[at]),
-        },
-        key=("user_id",),
-    )
-
-
-def entity_ids_of(world: World, entity_type: str) -> Ids:
-    """The ids of one kind of catalogue entity, `(n, 16)` uint8."""
-    catalogue = world.catalogue
-    return {
-        "artist": catalogue.artists.ids,
-        "playlist": catalogue.playlists.ids,
-        "room": catalogue.rooms.ids,
-    }[entity_type]
-
-
-def _event_entities(world: World, events: Events) -> Ids:
-    kinds = np.array(events.entity_types)
-    ids = np.zeros((len(kinds), 16), np.uint8)
-    for kind in ("artist", "playlist", "room"):
-        of_kind = kinds == kind
-        ids[of_kind] = entity_ids_of(world, kind)[events.entities[of_kind]]
-    return ids
+def _by_id(ids: Ids, positions: Positions) -> NDArray[np.intp]:
+    """The order that fills a primary key which begins with these ids from left to right."""
+    rank = np.empty(len(ids), np.int32)
+    rank[id_order(ids)] = np.arange(len(ids))
+    return np.argsort(rank[positions], kind="stable")
 
 
 def _people_or_null(ids: Ids, people: Positions, here: NDArray[np.bool_]) -> Column:
@@ -387,17 +267,4 @@ def _people_or_null(ids: Ids, people: Positions, here: NDArray[np.bool_]) -> Col
     shown = (people >= 0) & here[people]
     encoded = np.full(len(people), b"", object)
     encoded[shown] = [ids[person].tobytes() for person in people[shown]]
-    return _nullable(encoded, shown, 16)
-
-
-def _times_or_null(minutes: NDArray[np.int32]) -> Column:
-    """time of day, from minutes; NULL where negative."""
-    shown = minutes >= 0
-    encoded = np.full(len(minutes), b"", object)
-    encoded[shown] = [(int(minute) * _MINUTE).to_bytes(8, "big") for minute in minutes[shown]]
-    return _nullable(encoded, shown, 8)
-
-
-def _nullable(encoded: NDArray[np.object_], shown: NDArray[np.bool_], size: int) -> Column:
-    lengths = np.where(shown, size, -1).astype(np.int32)
-    return VariableColumn(len(encoded), lambda rows: (encoded[rows].tolist(), lengths[rows]))
+    return nullable(encoded, shown, 16)

@@ -74,6 +74,7 @@ class Table:
                     "correct or remove the line."
                 )
             self._lines.append(line)
+            row += [""] * (width - len(row))
             cells.append([row[index] for index in wanted])
         self._cells: list[tuple[str, ...]] = (
             list(zip(*cells, strict=True)) if cells else [()] * len(wanted)

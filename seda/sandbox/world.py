@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from seda.database.identifiers import Ids
+
 Positions = NDArray[np.int32]
-Ids = NDArray[np.uint8]
 Moments = NDArray[np.datetime64]
 
 HOMES: Final = ("global", "eu")

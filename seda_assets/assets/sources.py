@@ -61,7 +61,7 @@ def observe(platform: Platform, relation: str) -> dg.ObserveResult:
     )
 
 
-def _source(relation: str) -> dg.AssetsDefinition:
+def _source(relation: str) -> dg.SourceAsset:
     @dg.observable_source_asset(
         key=["seda", relation],
         group_name="sources",

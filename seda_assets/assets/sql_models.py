@@ -1,9 +1,11 @@
 """The SQL models of `dbt_like_sql/` as assets: dependencies, checks and lineage come from the SQL."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
+from seda.database.regions import Region
 from seda.database.sql_models import (
     MergeResult,
     ModelCheckFailed,
@@ -92,7 +94,7 @@ def _asset(model: SqlModel) -> dg.AssetsDefinition:
             yield dg.AssetCheckResult(
                 passed=False,
                 asset_key=key,
-                check_name=failure.check if failure.check in checks else "unique",
+                check_name=next(name for name in checks if failure.check.startswith(name)),
                 metadata={"problem": str(failure), "rows": failure.count},
             )
             raise
@@ -103,15 +105,15 @@ def _asset(model: SqlModel) -> dg.AssetsDefinition:
     return sql_model
 
 
-def _materialise(platform: Platform, region, model: SqlModel) -> MergeResult:  # type: ignore[no-untyped-def]
+def _materialise(platform: Platform, region: Region, model: SqlModel) -> MergeResult:
     with platform.databases[region].transaction() as connection:
         return materialise(connection, model, now=platform.now())
 
 
 def _metadata(
     platform: Platform, model: SqlModel, merged: dict[str, MergeResult]
-) -> dict[str, object]:
-    metadata: dict[str, object] = {
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
         "dagster/row_count": sum(result.rows for result in merged.values())
     }
     for region, result in merged.items():

@@ -1,5 +1,7 @@
 """Vectors: catalogue entities are embedded where their text changed; people are weighted means."""
 
+from typing import Any
+
 import dagster as dg
 import numpy as np
 from scipy import sparse
@@ -43,15 +45,16 @@ def _entity_vectors(entity_type: str, sources: list[str]) -> dg.AssetsDefinition
         code_version="1",
     )
     def vectors(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-        metadata: dict[str, object] = {}
+        metadata: dict[str, Any] = {}
+        total = 0
         for database in platform.databases:
             embedder = platform.embedder(database.region)
             refresh = refresh_vectors(database, entity_type, embedder, now=platform.now())
+            total += refresh.total
             metadata[f"vectors_{database.region}"] = refresh.total
             metadata[f"embedded_{database.region}"] = refresh.embedded
             metadata[f"removed_{database.region}"] = refresh.removed
             metadata[f"space_{database.region}"] = embedder.space.id
-        total = sum(int(v) for k, v in metadata.items() if k.startswith("vectors_"))  # type: ignore[call-overload]
         return dg.MaterializeResult(metadata={"dagster/row_count": total, **metadata})
 
     return vectors

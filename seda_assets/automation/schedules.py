@@ -11,7 +11,7 @@ from seda_assets.automation.jobs import all_shards, hourly, nightly, observe_sou
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
-def nightly_schedule(context: dg.ScheduleEvaluationContext):  # noqa: ANN201
+def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Everything, in one run over all user shards."""
     return dg.RunRequest(run_key=_key("nightly", context), tags=all_shards())
 
@@ -22,7 +22,7 @@ def nightly_schedule(context: dg.ScheduleEvaluationContext):  # noqa: ANN201
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
-def hourly_schedule(context: dg.ScheduleEvaluationContext):  # noqa: ANN201
+def hourly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Popularity, summaries and taste vectors."""
     return dg.RunRequest(run_key=_key("hourly", context), tags=all_shards())
 
@@ -33,7 +33,7 @@ def hourly_schedule(context: dg.ScheduleEvaluationContext):  # noqa: ANN201
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
-def observe_sources_schedule(context: dg.ScheduleEvaluationContext):  # noqa: ANN201
+def observe_sources_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """What the sources hold, just before the hourly run reads them."""
     return dg.RunRequest(run_key=_key("observe", context))
 

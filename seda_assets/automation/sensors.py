@@ -38,7 +38,9 @@ def _people_unserved(database: RegionalDatabase, shard: Shard) -> int:
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
-def unserved_people(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]):  # noqa: ANN201
+def unserved_people(
+    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.RunRequest | dg.SkipReason:
     """An import or a seed brought people of whom no list was ever published: run the graph for
     them now rather than tonight."""
     waiting = unserved_shards(platform)

@@ -110,8 +110,8 @@ class Gateway:
             return {"ok": False, "problem": problem.document()}
         except Exception:
             _logger.exception("an intent failed")
-            problem = ProblemError(500, "internal_error", "Something went wrong on our side.")
-            return {"ok": False, "problem": problem.document()}
+            unexpected = ProblemError(500, "internal_error", "Something went wrong on our side.")
+            return {"ok": False, "problem": unexpected.document()}
         return {"ok": True, "event_id": str(intent.event_id)}
 
     async def _perform(self, sid: str, intent: Intent) -> None:

@@ -13,7 +13,9 @@ INDPTR = np.array([0, 4, 4, 9])
 
 
 def table(values):
-    pool = CandidatePool(INDPTR, np.array([0, 1, 2, 3, 0, 1, 2, 3, 4], np.int32), np.ones(9, np.uint8))
+    pool = CandidatePool(
+        INDPTR, np.array([0, 1, 2, 3, 0, 1, 2, 3, 4], np.int32), np.ones(9, np.uint8)
+    )
     return FeatureTable(pool, values.astype(np.float32))
 
 

@@ -1,4 +1,4 @@
-"""Selection: the novelty quota at every prefix, relevance otherwise, one item per duplicate group."""
+"""Selection: the novelty quota at every prefix, else relevance, one item per duplicate group."""
 
 import numpy as np
 import scipy.sparse as sp

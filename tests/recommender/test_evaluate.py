@@ -20,7 +20,11 @@ TRUTH = sp.csr_matrix([[1, 0, 1, 1, 0], [1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0,
 
 def test_metrics_by_hand():
     hits, truths = hit_table(LISTS, TRUTH), np.diff(TRUTH.indptr)
-    assert hits[:3].tolist() == [[True, False, True, False], [False, True, False, False], [False] * 4]
+    assert hits[:3].tolist() == [
+        [True, False, True, False],
+        [False, True, False, False],
+        [False] * 4,
+    ]
     assert recall_at(hits, truths, 3)[:3].tolist() == pytest.approx([2 / 3, 1, 0])
     third = 1 / np.log2(3)
     ideal = 1 + third + 0.5

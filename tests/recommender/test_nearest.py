@@ -12,6 +12,8 @@ from seda.recommender.nearest import gathered_products, top_k_products
 def brute_force(queries, items, k, blocked):
     scores = queries @ items.T
     scores[blocked] = -np.inf
+    scores[~queries.any(axis=1), :] = -np.inf
+    scores[:, ~items.any(axis=1)] = -np.inf
     order = np.lexsort((np.broadcast_to(np.arange(items.shape[0]), scores.shape), -scores))[:, :k]
     values = np.take_along_axis(scores, order, axis=1)
     found = np.full((queries.shape[0], k), -1)
@@ -68,8 +70,8 @@ def test_a_product_that_is_not_a_number_is_never_returned():
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="dimensions"):
         top_k_products(np.zeros((1, 2), np.float32), np.zeros((1, 3), np.float32), 1)
+    zeros = np.zeros((1, 2), np.float32)
     with pytest.raises(ValueError, match="exclude"):
-        zeros = np.zeros((1, 2), np.float32)
         top_k_products(zeros, zeros, 1, exclude=sp.csr_matrix((2, 2)))
 
 

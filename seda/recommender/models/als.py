@@ -23,7 +23,8 @@ class AlsConfig:
     """Latent dimensions of one fit; sparse listening wants 16 to 32, more only adds noise."""
     alpha: float = 10.0
     """Confidence of an item of average strength to its user: it is `alpha` times log(1 + plays)
-    over the user's mean of that (on Last.fm 2K +10 % NDCG@10 over the logarithm alone)."""
+    over the user's mean of that. On an inner holdout of Last.fm 2K that is a tenth better in
+    NDCG@10 than the logarithm alone, which comes within 2 % at an alpha of 2."""
     regularization: float = 5.0
     """Ridge added to each row's normal equations."""
     iterations: int = 15

@@ -69,13 +69,13 @@ def root_language(root: int) -> str:
 
 def affinity() -> NDArray[np.float64]:
     """How much a taste for one subgenre carries over to another, `(leaves, leaves)`: itself 1, a
-    sister .28, a subgenre of a neighbouring root .035, any other .003."""
+    sister .28, a subgenre of a neighbouring root .02, any other .0015."""
     roots = np.arange(len(LEAVES)) // LEAVES_PER_ROOT
     near = np.eye(len(ROOTS), dtype=bool)
     for scene in _SCENES:
         members = [ROOTS.index(root) for root in scene]
         near[np.ix_(members, members)] = True
-    carried = np.where(near, 0.035, 0.003)[np.ix_(roots, roots)]
+    carried = np.where(near, 0.02, 0.0015)[np.ix_(roots, roots)]
     carried[roots[:, None] == roots[None, :]] = 0.28
     np.fill_diagonal(carried, 1.0)
     return carried

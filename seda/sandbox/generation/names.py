@@ -1,53 +1,62 @@
 """Invented names: artists, rooms, playlists and listeners. Any likeness is chance."""
 
+from collections import Counter
 from typing import Final
 
-import numpy as np
 from numpy.random import Generator
 
-_ADJECTIVES: Final = (
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+def _phrases(text: str) -> list[str]:
+    return text.split(", ")
+
+
+_ADJECTIVES: Final = _words(
     "Silent Golden Velvet Electric Northern Crimson Hollow Paper Midnight Glass Wild Distant "
     "Burning Lunar Broken Silver Quiet Neon Hidden Bitter Gentle Amber Frozen Restless Ivory "
     "Crooked Emerald Rusty Marble Solar Tender Violet Hazy Ancient Copper Drifting Feral Sacred "
     "Scarlet Shifting Wandering Weightless Painted Salted Twin Second Little Slow Blind Sunken"
-).split()
-_NOUNS: Final = (
+)
+_NOUNS: Final = _words(
     "Harbours Foxes Machines Rivers Lanterns Satellites Wolves Gardens Engines Mirrors Tides "
     "Orchards Pilots Sparrows Kites Avenues Tigers Signals Mountains Ghosts Cathedrals Comets "
     "Islands Horses Radios Meadows Shadows Oceans Carousels Deserts Empires Fires Letters Moths "
     "Parades Planets Ravens Saints Strangers Summers Theatres Thieves Trains Valleys Windows "
     "Arcades Canyons Choirs Forests Harvests"
-).split()
-_SYLLABLES: Final = (
+)
+_SYLLABLES: Final = _words(
     "ka ro mi sel ta vi no ra lu zen ya ko ber fa li mar do ne sha ti val on ri sa mo el an dre "
     "ju pe lo hi ma xi or be ni go la ven"
-).split()
-_SURNAMES: Final = (
+)
+_SURNAMES: Final = _words(
     "Almeida Andersson Asante Bakker Bernard Castillo Chen Costa Dahl Diallo Duarte Eriksen "
     "Fernández Ferrari Fischer Flores García Haddad Hansen Hernández Ivanov Jansen Jensen Kim "
     "Kowalski Kruger Lambert Laurent Lee Lindqvist López Mancini Martins Mbeki Moreau Müller "
     "Nakamura Nguyen Novák Nowak O'Brien Okafor Olsen Park Patel Pereira Popescu Ramos Romano "
     "Rossi Ruiz Santos Sato Schmidt Silva Singh Sørensen Suzuki Tanaka Torres Varga Virtanen "
     "Weber Yamamoto Yılmaz Zhang"
-).split()
-_GIVEN: Final = (
+)
+_GIVEN: Final = _words(
     "Alex Aisha Amélie Ana Anders Anja Astrid Bea Bruno Camila Carlos Chidi Chloé Clara Dario "
     "Diego Elena Elif Emil Emma Esra Fatima Felix Freya Gabriel Giulia Hana Hugo Ingrid Isabel "
     "Ivan Jae Jana João Jonas Julia Kai Kenji Lara Lars Lea Leo Lina Liam Lucía Luka Malik Mara "
     "Marco María Marta Mateo Maya Mei Mina Nadia Naomi Nia Nils Noah Noor Oskar Pablo Petra Priya "
     "Rafael Rina Rosa Sam Sara Sofía Sven Tariq Theo Tomás Vera Wei Yara Yuki Zoë"
-).split()
+)
 
-_ROOM_WORDS: Final = (
+_ROOM_WORDS: Final = _phrases(
     "lounge, after hours, late night, first listen, basement, rooftop, sunrise, new music friday, "
     "deep cuts, all day, focus, fresh finds, classics, warm-up, listening club, heads, vinyl hour, "
     "slow sunday, world tour, discovery"
-).split(", ")
-_PLAYLIST_WORDS: Final = (
+)
+_PLAYLIST_WORDS: Final = _phrases(
     "mix, essentials, on repeat, for the road, late nights, sunday morning, deep cuts, workout, "
     "rainy days, focus, throwbacks, new finds, summer, slow burn, party, headphones, warm-up, "
     "all killer, golden hour, study"
-).split(", ")
+)
 
 
 def artist_names(rng: Generator, count: int) -> list[str]:
@@ -63,7 +72,10 @@ def artist_names(rng: Generator, count: int) -> list[str]:
             ("surname", _SURNAMES),
         )
     }
-    return [_artist_name(shapes[one], {kind: words[kind][one] for kind in words}) for one in range(count)]
+    return [
+        _artist_name(shapes[one], {kind: words[kind][one] for kind in words})
+        for one in range(count)
+    ]
 
 
 def _artist_name(shape: int, word: dict[str, list[int]]) -> str:
@@ -99,12 +111,10 @@ def playlist_names(rng: Generator, genres: list[str]) -> list[str]:
 
 
 def _named(rng: Generator, genres: list[str], words: list[str], *, bare_first: bool) -> list[str]:
-    chosen = rng.integers(0, len(words), len(genres))
-    seen: dict[str, int] = {}
+    taken: Counter[str] = Counter()
     names = []
-    for genre, word in zip(genres, np.asarray(chosen).tolist(), strict=True):
-        name = genre if bare_first and genre not in seen else f"{genre} {words[word]}"
-        seen[genre] = seen.get(genre, 0) + 1
-        seen[name] = seen.get(name, 0) + 1 if name != genre else seen[genre]
-        names.append(name if seen[name] == 1 else f"{name} {seen[name]}")
+    for genre, place in zip(genres, rng.integers(0, len(words), len(genres)).tolist(), strict=True):
+        name = genre if bare_first and not taken[genre] else f"{genre} {words[place]}"
+        taken[name] += 1
+        names.append(name if taken[name] == 1 else f"{name} {taken[name]}")
     return names

@@ -19,7 +19,9 @@ returns table (room_id uuid, friend_count integer, friends jsonb)
 language sql stable security definer set search_path = '' as $$
     with known as (
         select f.friend_user_id, u.display_name, u.avatar_url,
-               coalesce((u.privacy_settings ->> 'hide_presence')::boolean, false) as hidden
+               -- Anything but false hides; a cast would let one person's settings fail the
+               -- feeds of all their friends.
+               coalesce(u.privacy_settings -> 'hide_presence', 'false') <> 'false' as hidden
         from seda.friends f
         join seda.users u on u.id = f.friend_user_id
         where f.user_id = (select seda.current_user_id())

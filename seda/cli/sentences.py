@@ -1,0 +1,70 @@
+"""Turns whatever goes wrong outside the program into one sentence on stderr and exit status 1.
+
+A mistake in the program stays a traceback: somebody has to read it.
+"""
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from seda.errors import SedaError
+
+
+class Sentences(TyperGroup):
+    """The group of all commands; failures leave it as a sentence."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read our output has seen enough; the interpreter must not flush into it.
+            sys.stdout = None  # type: ignore[assignment]
+            raise typer.Exit(1) from None
+        except Exception as problem:
+            sentence = sentence_of(problem)
+            if sentence is None:
+                raise
+            typer.echo(sentence, err=True)
+            raise typer.Exit(1) from problem
+
+
+def sentence_of(problem: BaseException) -> str | None:
+    """What to tell the person; None for what is no failure of the world around us."""
+    if isinstance(problem, SedaError):
+        return str(problem)
+    if isinstance(problem, OSError) and problem.strerror:
+        where = f" {problem.filename}" if problem.filename else ""
+        return (
+            f"The file system refuses{where} ({problem.strerror}): free some space, correct the "
+            "permissions, or set SEDA_HOME to another folder."
+        )
+    return _sentence_of_settings(problem) or _sentence_of_database(problem)
+
+
+def _sentence_of_settings(problem: BaseException) -> str | None:
+    # Only what is loaded can have raised: nothing is imported for the sake of its exceptions.
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is None or not isinstance(problem, pydantic.ValidationError):
+        return None
+    first = problem.errors(include_input=False)[0]
+    name = "_".join(str(part) for part in first["loc"]).upper()
+    setting = name if name.startswith("SEDA_") else f"SEDA_{name}"
+    return f"{setting} is not usable ({first['msg']}): correct it in the environment or in .env."
+
+
+def _sentence_of_database(problem: BaseException) -> str | None:
+    sqlalchemy = sys.modules.get("sqlalchemy.exc")
+    if sqlalchemy is not None and isinstance(problem, sqlalchemy.DBAPIError):
+        problem = problem.orig or problem
+    psycopg = sys.modules.get("psycopg")
+    if psycopg is None or not isinstance(problem, psycopg.OperationalError):
+        if psycopg is not None and isinstance(problem, psycopg.errors.UndefinedTable):
+            return "The database is not migrated: run `seda migrate` first."
+        return None
+    reason = str(problem).strip().splitlines()
+    return (
+        f"The database does not do its work ({reason[0] if reason else type(problem).__name__}): "
+        "check SEDA_DATABASE_URL, the server and its free space."
+    )

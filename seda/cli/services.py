@@ -1,0 +1,171 @@
+"""What runs beside each other: the API, the real-time service and Dagster, as supervised children.
+
+Dagster runs as its three processes (code server, UI, daemon) and not as `dagster dev`: that starts
+the same three behind two more, costs half as much memory again, takes three times as long to stop
+and leaves its code server behind for a while.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from seda.cli.leftovers import end_leftovers
+from seda.cli.processes import AlreadyRunningError, Service, Supervisor, lock
+from seda.cli.readiness import HOST, accepts_socket, accepts_tcp, answers_http, claim_ports
+from seda.cli.stuck_runs import end_stuck_runs
+from seda.database.regions import Databases
+from seda.settings import REPOSITORY, Settings
+
+_LONGEST_SOCKET_PATH = 100
+LOCATION = "seda"
+MATERIALISATION = "materialize"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where each service listens, on 127.0.0.1."""
+
+    api: int
+    realtime: int
+    dagster: int
+
+    @classmethod
+    def claim(cls, settings: Settings) -> Self:
+        """Every service's port, free ones in place of 0.
+
+        Raises:
+            PortUnavailableError: before anything is started.
+        """
+        claimed = claim_ports(
+            {
+                "SEDA_API_PORT": settings.api_port,
+                "SEDA_REALTIME_PORT": settings.realtime_port,
+                "SEDA_DAGSTER_PORT": settings.dagster_port,
+            }
+        )
+        return cls(*claimed.values())
+
+
+def child_environment(settings: Settings, databases: Databases) -> dict[str, str]:
+    """What every child runs with: this process's environment, and our databases and home by name.
+
+    A child finds its databases by URL, so it never starts or holds the embedded server.
+    """
+    home = settings.home_directory()
+    artifacts = home / "dagster"
+    artifacts.mkdir(exist_ok=True)
+    return {
+        **os.environ,
+        **databases.environment(),
+        "SEDA_HOME": str(home),
+        "DAGSTER_HOME": str(REPOSITORY),
+        "SEDA_DAGSTER_ARTIFACTS": str(artifacts),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def api(environment: Mapping[str, str], port: int) -> Service:
+    """The HTTP API."""
+    return Service(
+        "api",
+        "The API",
+        (sys.executable, "-m", "serving.api"),
+        {**environment, "SEDA_API_PORT": str(port)},
+        answers_http(port, "/readyz"),
+    )
+
+
+def realtime(environment: Mapping[str, str], port: int) -> Service:
+    """The Socket.IO service."""
+    return Service(
+        "realtime",
+        "The real-time service",
+        (sys.executable, "-m", "serving.realtime"),
+        {**environment, "SEDA_REALTIME_PORT": str(port)},
+        accepts_tcp(port),
+    )
+
+
+def materialisation(environment: Mapping[str, str], select: list[str]) -> Service:
+    """One run of the graph in a process of its own, recorded by Dagster."""
+    command = [sys.executable, "-m", "seda_assets.materialize"]
+    if select:
+        command += ["--select", *select]
+    return Service(MATERIALISATION, "The materialisation", command, _quiet(environment))
+
+
+def start_dagster(supervisor: Supervisor, environment: Mapping[str, str], port: int) -> None:
+    """Start code server, UI and daemon, each when what it needs is ready; returns when they are."""
+    quiet = _quiet(environment)
+    socket = _code_socket(supervisor.run_folder)
+    socket.unlink(missing_ok=True)
+    workspace = supervisor.run_folder / "workspace.yaml"
+    workspace.write_text(
+        f"load_from:\n  - grpc_server:\n      socket: '{socket}'\n      location_name: {LOCATION}\n"
+    )
+    for service in _dagster_services(quiet, socket, workspace, port):
+        child = supervisor.start(service)
+        supervisor.wait_until_ready(child)
+        if service.name == "dagster-ui":
+            _end_stuck_runs(supervisor, port)
+
+
+def _end_stuck_runs(supervisor: Supervisor, port: int) -> None:
+    """Before the daemon counts them: unless `seda materialize` is at work, nobody executes runs."""
+    folder = supervisor.run_folder / MATERIALISATION
+    folder.mkdir(exist_ok=True)
+    try:
+        with lock(folder):
+            end_leftovers(folder)
+            end_stuck_runs(port)
+    except AlreadyRunningError:
+        return
+
+
+def _dagster_services(
+    environment: Mapping[str, str], socket: Path, workspace: Path, port: int
+) -> Iterator[Service]:
+    python = (sys.executable, "-m")
+    yield Service(
+        "dagster-code",
+        "Dagster's code server",
+        (*python, "dagster", "api", "grpc", "--socket", str(socket), "--location-name", LOCATION,
+         "--module-name", "seda_assets.definitions"),
+        environment,
+        accepts_socket(socket),
+        ready_within_seconds=180,
+    )  # fmt: skip
+    yield Service(
+        "dagster-ui",
+        "The Dagster UI",
+        (*python, "dagster_webserver", "-w", str(workspace), "-h", HOST, "-p", str(port)),
+        environment,
+        answers_http(port, "/server_info"),
+        ready_within_seconds=180,
+    )
+    yield Service(
+        "dagster-daemon",
+        "Dagster's daemon",
+        (*python, "dagster._daemon", "run", "-w", str(workspace)),
+        environment,
+    )
+
+
+def _quiet(environment: Mapping[str, str]) -> dict[str, str]:
+    """Dagster warns about its own beta features on every start."""
+    return {**environment, "PYTHONWARNINGS": "ignore"}
+
+
+def _code_socket(run_folder: Path) -> Path:
+    """A stable path that fits into a socket's address, which a long SEDA_HOME does not."""
+    socket = run_folder / "code.sock"
+    if len(os.fsencode(socket)) <= _LONGEST_SOCKET_PATH:
+        return socket
+    name = hashlib.sha256(os.fsencode(socket)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"seda-{os.getuid()}-{name}.sock"
+

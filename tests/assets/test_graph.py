@@ -1,0 +1,142 @@
+"""The whole graph on the smoke world: everybody gets explained, new, allowed things."""
+
+import dagster as dg
+import pytest
+
+from seda.database.regions import Region
+from seda_assets.automation.sensors import unserved_people, unserved_shards
+from seda_assets.materialize import materialize_graph
+from tests.assets.conftest import World
+
+_SERVED = """
+    select r.* from seda.recommendations r
+    join seda.generation_pointer p using (generation, entity_type)"""
+
+
+def _rows(world: World, query: str, region: Region = Region.GLOBAL) -> list[tuple]:
+    with world.platform.databases[region].transaction() as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_everything_is_materialised_in_one_run(world: World) -> None:
+    assert world.result.success
+    keys = {key.path[-1] for key in world.instance.all_asset_keys()}
+    assert {"recommendations", "mv_user_top_candidates", "taste_vectors"} <= keys
+    partitions = world.instance.get_materialized_partitions(dg.AssetKey(["seda", "recommendations"]))
+    assert partitions == set(world.platform.shards)
+
+
+@pytest.mark.parametrize("region", list(Region))
+def test_every_person_has_lists_of_all_three_types_in_their_own_region(
+    world: World, region: Region
+) -> None:
+    without = _rows(
+        world,
+        "select u.id, t.kind from seda.users u cross join (values ('room'), ('playlist'), "
+        "('artist')) t(kind) where u.deleted_at is null "
+        "and coalesce((u.privacy_settings ->> 'recommendations')::boolean, true) "
+        "and not exists (select from seda.mv_user_top_candidates c join seda.generation_pointer p "
+        "using (generation, entity_type) where c.user_id = u.id and c.entity_type = t.kind)",
+        region,
+    )
+    assert without == []
+
+
+@pytest.mark.parametrize("region", list(Region))
+def test_lists_are_ranked_without_gaps_and_explained(world: World, region: Region) -> None:
+    (bad,) = _rows(
+        world,
+        f"select count(*) from ({_SERVED}) r where score not between 0 and 1 "
+        "or jsonb_array_length(context -> 'reasons') = 0 or expires_at <= created_at",
+        region,
+    )[0]
+    assert bad == 0
+    gaps = _rows(
+        world,
+        f"select user_id, entity_type from ({_SERVED}) r group by 1, 2 "
+        "having max(rank) <> count(*) or count(distinct entity_id) <> count(*)",
+        region,
+    )
+    assert gaps == []
+
+
+@pytest.mark.parametrize("region", list(Region))
+def test_nothing_known_own_private_or_suppressed_is_recommended(
+    world: World, region: Region
+) -> None:
+    for already in (
+        "select user_id, entity_id from seda.activity_counts",
+        "select user_id, room_id from seda.room_members",
+        "select user_id, artist_id from seda.artist_follows",
+        "select owner_user_id, id from seda.playlists where owner_user_id is not null",
+        "select user_id, entity_id from seda.suppressions",
+    ):
+        (count,) = _rows(
+            world,
+            f"select count(*) from ({_SERVED}) r join ({already}) k(user_id, entity_id) "
+            "on k.user_id = r.user_id and k.entity_id = r.entity_id",
+            region,
+        )[0]
+        assert count == 0, already
+    assert _rows(
+        world,
+        f"select count(*) from ({_SERVED}) r join seda.playlists p on p.id = r.entity_id "
+        "where p.visibility = 'private'",
+        region,
+    ) == [(0,)]
+
+
+def test_the_novelty_quota_holds_at_every_prefix(world: World) -> None:
+    violations = _rows(
+        world,
+        "select user_id, entity_type, rank from (select user_id, entity_type, rank, "
+        "count(*) filter (where (context ->> 'is_new')::boolean) over (partition by user_id, "
+        f"entity_type order by rank) as fresh from ({_SERVED}) r) each "
+        "where fresh < floor(0.3 * rank)",
+    )
+    ranked = world.result.asset_materializations_for_node("ranked_recommendations")[0]
+    shortfall = sum(
+        value.value
+        for name, value in ranked.metadata.items()
+        if name.endswith("_novelty_shortfall")
+    )
+    assert shortfall > 0 or violations == []
+
+
+def test_stored_contributions_give_the_stored_score(world: World) -> None:
+    (worst,) = _rows(
+        world,
+        "select max(abs(score - 1 / (1 + exp(-(select sum(v::float8) from "
+        f"jsonb_array_elements_text(context -> 'contributions') v))))) from ({_SERVED}) r",
+    )[0]
+    assert worst < 1e-9
+
+
+def test_a_second_run_publishes_a_new_generation_of_the_same_lists(world: World) -> None:
+    lists = f"select md5(string_agg(id::text || rank, ',' order by user_id, id)) from ({_SERVED}) r"
+    before = _rows(world, lists)
+    generations = _rows(world, "select max(generation) from seda.generation_pointer")
+    vectors = _rows(world, "select count(*) from seda.embeddings_audit")
+    assert materialize_graph(world.platform, world.instance).success
+    assert _rows(world, lists) == before
+    assert _rows(world, "select max(generation) from seda.generation_pointer") > generations
+    assert _rows(world, "select count(*) from seda.embeddings_audit") == vectors
+
+
+def test_people_without_lists_set_off_one_run(world: World) -> None:
+    assert unserved_shards(world.platform) == {}
+    context = dg.build_sensor_context(resources={"platform": world.platform})
+    assert isinstance(unserved_people(context), dg.SkipReason)
+    with world.platform.databases[Region.EU].transaction() as connection:
+        connection.execute("delete from seda.generation_pointer where shard = 'eu-00'")
+    first, second = unserved_people(context), unserved_people(context)
+    assert isinstance(first, dg.RunRequest)
+    assert first.run_key == second.run_key
+
+
+def test_metadata_holds_counts_but_no_row_of_a_person(world: World) -> None:
+    people = {str(row[0]) for row in _rows(world, "select id from seda.users")}
+    people |= {row[0] for row in _rows(world, "select display_name from seda.users")}
+    for event in world.result.get_asset_materialization_events():
+        text = str(event.materialization.metadata)
+        assert not any(person in text for person in people if len(person) > 8)

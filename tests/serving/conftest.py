@@ -1,0 +1,50 @@
+"""One pair of databases for all of the services' tests, emptied before each; the API in process."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from serving_world import Api, World, open_api
+
+from seda.database.embedded import EmbeddedServer
+from seda.database.regions import Databases, Region
+from seda.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def serving_databases(
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Databases:
+    """Made once: creating and dropping databases costs seconds where the disk is busy."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    names = {region: f"serving_{worker}_{region}" for region in Region}
+    with psycopg.connect(server.uri("postgres"), autocommit=True) as connection:
+        for region, name in names.items():
+            connection.execute(f'create database "{name}" template "template_{region}"')
+    home: Path = tmp_path_factory.mktemp("home")
+    return Databases(
+        Settings(
+            _env_file=None,
+            home=home,
+            database_url=server.uri(names[Region.GLOBAL]),
+            eu_database_url=server.uri(names[Region.EU]),
+        )
+    )
+
+
+@pytest.fixture
+def world(serving_databases: Databases) -> Iterator[World]:
+    """An empty world in two regions."""
+    world = World(serving_databases)
+    world.clear()
+    yield world
+    world.close()
+
+
+@pytest.fixture
+async def api(world: World) -> AsyncIterator[Api]:
+    """The app over the world."""
+    async with open_api(world) as api:
+        yield api

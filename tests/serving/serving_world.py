@@ -1,0 +1,368 @@
+"""A small world for the services' tests, written by SQL as the owner, and the API over it."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+
+from seda.database.regions import Databases, Region, shard_index
+from seda.people.tokens import mint_token
+from seda.publishing.cards import Reason, card_json, recommendation_id
+from serving.app import create_app
+
+TABLES = {"room": "rooms", "playlist": "playlists", "artist": "artists"}
+
+_CLEAR = """
+do $$
+declare
+    name text;
+    found boolean;
+begin
+    set local session_replication_role = replica;
+    for name in select c.oid::regclass::text from pg_class c
+        where relnamespace = 'seda'::regnamespace and relispartition and relkind = 'r'
+          and relname like '%_g%'
+    loop
+        execute 'drop table ' || name;
+    end loop;
+    for name in select c.oid::regclass::text from pg_class c
+        where relnamespace = 'seda'::regnamespace and relkind = 'r' and relname <> 'model_registry'
+    loop
+        execute format('select exists (select from %s)', name) into found;
+        if found then
+            execute 'delete from ' || name;
+        end if;
+    end loop;
+end
+$$
+"""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A row of `users`."""
+
+    id: UUID
+    sub: UUID
+    region: Region
+    name: str
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A catalogue row, the same in both regions."""
+
+    type: str
+    id: UUID
+    name: str
+
+
+class World:
+    """Builds what a test needs, and reads what it left."""
+
+    def __init__(self, databases: Databases) -> None:
+        self.databases = databases
+        self.settings = databases.settings
+        self._people = 0
+        self._connections = {each.region: each.connect(autocommit=True) for each in databases}
+
+    def clear(self) -> None:
+        """Remove every row and every generation's partition."""
+        for region in Region:
+            self.sql(_CLEAR, region=region)
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+
+    def sql(self, query: str, *values: object, region: Region = Region.GLOBAL) -> list[tuple]:
+        """Run one statement as the owner; its rows, if it has any."""
+        cursor = self._connections[region].execute(query, values or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def person(
+        self,
+        name: str,
+        region: Region = Region.GLOBAL,
+        *,
+        hidden: bool = False,
+        genres: tuple[str, ...] = (),
+        role: str = "user",
+        deleted: bool = False,
+    ) -> Listener:
+        # A shard apart from the one before: a test's publications then do not replace each other.
+        id = UUID(bytes=uuid4().bytes[:15] + bytes([self._people * 8 % 64]))
+        self._people += 1
+        listener = Listener(id, uuid4(), region, name)
+        self.sql(
+            "insert into seda.users (id, auth_user_id, display_name, avatar_url, role, "
+            "preferences, privacy_settings, deleted_at) values (%s, %s, %s, %s, %s, %s, %s, %s)",
+            listener.id,
+            str(listener.sub),
+            name,
+            f"https://cdn.example/{name}.jpg",
+            role,
+            json.dumps({"genres": genres} if genres else {}),
+            json.dumps({"hide_presence": True} if hidden else {}),
+            datetime.now(UTC) if deleted else None,
+            region=region,
+        )
+        self.sql(
+            "insert into seda.region_directory (auth_user_id, user_id, region) values (%s, %s, %s)",
+            str(listener.sub),
+            listener.id,
+            region,
+        )
+        return listener
+
+    def entity(self, type: str, name: str) -> Entity:
+        entity = Entity(type, uuid4(), name)
+        for region in Region:
+            self.sql(
+                f"insert into seda.{TABLES[type]} (id, name) values (%s, %s)",
+                entity.id,
+                name,
+                region=region,
+            )
+        return entity
+
+    def entities(self, type: str, count: int) -> list[Entity]:
+        return [self.entity(type, f"{type} {number}") for number in range(1, count + 1)]
+
+    def befriend(self, one: Listener, *others: Listener, kind: str = "friend") -> None:
+        """Two rows for a friendship; one for a block."""
+        for other in others:
+            pairs = [(one, other)] if kind == "block" else [(one, other), (other, one)]
+            for user, friend in pairs:
+                self.sql(
+                    "insert into seda.friends (user_id, friend_user_id, relationship_type) "
+                    "values (%s, %s, %s)",
+                    user.id,
+                    friend.id,
+                    kind,
+                    region=user.region,
+                )
+
+    def enter(self, room: Entity, *people: Listener) -> None:
+        for listener in people:
+            self.sql(
+                "insert into seda.room_presence (room_id, user_id, joined_at) "
+                "values (%s, %s, clock_timestamp())",
+                room.id,
+                listener.id,
+                region=listener.region,
+            )
+
+    def publish(
+        self,
+        listener: Listener,
+        *lists: list[Entity],
+        lifetime: timedelta = timedelta(hours=36),
+        model_version: str = "test-1",
+    ) -> int:
+        """Publish lists of one type each as a new generation of the listener's shard."""
+        region = listener.region
+        shard = self.shard(listener)
+        ((generation,),) = self.sql(
+            "insert into seda.generations (shard, model_version, state, published_at) "
+            "values (%s, %s, 'published', now()) returning generation",
+            shard,
+            model_version,
+            region=region,
+        )
+        self._partitions(generation, region)
+        for entities in lists:
+            self._write(listener, generation, entities, lifetime, model_version)
+            self.sql(
+                "insert into seda.generation_pointer (shard, entity_type, generation) "
+                "values (%s, %s, %s) on conflict (shard, entity_type, arm) "
+                "do update set generation = excluded.generation",
+                shard,
+                entities[0].type,
+                generation,
+                region=region,
+            )
+        return generation
+
+    def shard(self, listener: Listener) -> str:
+        ((bucket,),) = self.sql(
+            "select bucket from seda.users where id = %s", listener.id, region=listener.region
+        )
+        count = {
+            Region.GLOBAL: self.settings.global_shards,
+            Region.EU: self.settings.eu_shards,
+        }[listener.region]
+        return f"{listener.region}-{shard_index(bucket, count):02d}"
+
+    def _partitions(self, generation: int, region: Region) -> None:
+        for parent in ("recommendations", "mv_user_top_candidates"):
+            partition = f"seda.{parent}_g{generation}"
+            self.sql(
+                f"create table {partition} partition of seda.{parent} for values in ({generation})",
+                region=region,
+            )
+            for clause in ("enable", "force"):
+                self.sql(f"alter table {partition} {clause} row level security", region=region)
+
+    def drop_generation(self, generation: int, region: Region = Region.GLOBAL) -> None:
+        """What retention does once no pointer names it."""
+        for parent in ("recommendations", "mv_user_top_candidates"):
+            self.sql(f"drop table seda.{parent}_g{generation}", region=region)
+
+    def _write(
+        self,
+        listener: Listener,
+        generation: int,
+        entities: list[Entity],
+        lifetime: timedelta,
+        model_version: str,
+    ) -> None:
+        now = datetime.now(UTC)
+        ids = [
+            UUID(bytes=recommendation_id(listener.id.bytes, entity.type, entity.id.bytes))
+            for entity in entities
+        ]
+        scores = [1 - place / 100 for place in range(len(entities))]
+        cards = [
+            card_json(
+                id=id,
+                entity_type=entity.type,
+                entity_id=entity.id,
+                name=entity.name,
+                score=score,
+                reasons=[Reason("fits_taste", "Because it fits")],
+                is_new=False,
+                model_version=model_version,
+            ).decode()
+            for id, entity, score in zip(ids, entities, scores, strict=True)
+        ]
+        self.sql(
+            "insert into seda.mv_user_top_candidates (generation, user_id, entity_type, "
+            "recommendation_ids, entity_ids, scores, cards, model_version, created_at, expires_at) "
+            "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            generation,
+            listener.id,
+            entities[0].type,
+            ids,
+            [entity.id for entity in entities],
+            scores,
+            cards,
+            model_version,
+            now,
+            now + lifetime,
+            region=listener.region,
+        )
+        for rank, (id, entity) in enumerate(zip(ids, entities, strict=True), start=1):
+            self.sql(
+                "insert into seda.recommendations (id, generation, user_id, entity_type, "
+                "entity_id, rank, score, model_version, created_at, expires_at) "
+                "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                id,
+                generation,
+                listener.id,
+                entity.type,
+                entity.id,
+                rank,
+                scores[rank - 1],
+                model_version,
+                now,
+                now + lifetime,
+                region=listener.region,
+            )
+
+    def suppress(
+        self, listener: Listener, entity: Entity, duration: timedelta | None = None
+    ) -> None:
+        """For a while, or for ever."""
+        until = None if duration is None else datetime.now(UTC) + duration
+        self.sql(
+            "insert into seda.suppressions (user_id, entity_type, entity_id, kind, "
+            "suppressed_until) values (%s, %s, %s, %s, %s)",
+            listener.id,
+            entity.type,
+            entity.id,
+            "never" if until is None else "dismiss",
+            until,
+            region=listener.region,
+        )
+
+    def genre_list(self, genre: str, entities: list[Entity]) -> None:
+        for region in Region:
+            for rank, entity in enumerate(entities, start=1):
+                self.sql(
+                    "insert into seda.genre_top_entities (genre, entity_type, rank, entity_id, "
+                    "name, score) values (%s, %s, %s, %s, %s, %s)",
+                    genre,
+                    entity.type,
+                    rank,
+                    entity.id,
+                    entity.name,
+                    1 / rank,
+                    region=region,
+                )
+
+    def token(self, listener: Listener, now: datetime | None = None) -> str:
+        return mint_token(
+            self.settings.signing_secret(),
+            listener.sub,
+            audience="authenticated",
+            lifetime=timedelta(hours=1),
+            now=now or datetime.now(UTC),
+        )
+
+    def headers(self, listener: Listener) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token(listener)}"}
+
+    def as_person(self, listener: Listener | None, role: str = "authenticated"):
+        """A connection's transaction as the API opens it, for tests of the policies themselves."""
+        region = Region.GLOBAL if listener is None else listener.region
+        connection = psycopg.connect(self.databases[region].url)
+        claims = {} if listener is None else {"sub": str(listener.sub), "role": role}
+        connection.execute(
+            "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
+            [role, json.dumps(claims)],
+        )
+        return connection
+
+
+class Api:
+    """An HTTP client of the app; `get` signs in as somebody."""
+
+    def __init__(self, world: World, client: httpx.AsyncClient) -> None:
+        self.world = world
+        self.client = client
+
+    async def get(
+        self, path: str, listener: Listener | None = None, **query: Any
+    ) -> httpx.Response:
+        headers = {} if listener is None else self.world.headers(listener)
+        return await self.client.get(path, headers=headers, params=query)
+
+    async def page(self, path: str, listener: Listener, **query: Any) -> dict[str, Any]:
+        response = await self.get(path, listener, **query)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+
+@asynccontextmanager
+async def open_api(world: World, **options: Any) -> AsyncIterator[Api]:
+    """The app, in process, over the world's databases or over other settings."""
+    options = {"settings": world.settings, "databases": world.databases, **options}
+    app = create_app(**options)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://api") as client,
+    ):
+        yield Api(world, client)
+
+
+def names(page: dict[str, Any]) -> list[str]:
+    """The items' names, in order."""
+    return [item["name"] for item in page["items"]]
