@@ -51,7 +51,9 @@ def main() -> None:
     print(f"{len(rows.ids):,} recommendations (context {size[0]:.0f} B), {len(cards.user_ids):,} "
           f"lists of {LISTED} cards (card {size[1]:.0f} B)")  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="seda-bench-") as home:
-        databases = Databases(Settings(home=Path(home)))
+        databases = Databases(
+            Settings(_env_file=None, home=Path(home), database_url=None, eu_database_url=None)
+        )
         try:
             measure(databases[Region.GLOBAL], rows, cards, arguments.rounds)
         finally:
@@ -63,7 +65,7 @@ def measure(
 ) -> None:
     """Print the figures of some rounds; the first one warms both up and is not counted."""
     upgrade(database)
-    raws, published, flips, waits = [], [], [], []
+    raws, published, flips = [], [], []
     user = bytes(cards.user_ids[0])
     for number in range(rounds + 1):
         raw = raw_copy(database, rows, cards)
@@ -78,9 +80,10 @@ def measure(
             raws.append(raw)
             published.append(seconds)
             flips.append(report.seconds)
-            waits.append(reader.longest)
-            print(f"  raw {raw:.2f} s, publishing {seconds:.2f} s, flip {report.seconds * 1e3:.1f}"
-                  f" ms, slowest of {reader.reads:,} reads {reader.longest * 1e3:.0f} ms")  # fmt: skip
+            print(
+                f"  raw {raw:.2f} s, publishing {seconds:.2f} s, flip {report.seconds * 1e3:.1f} "
+                f"ms, slowest of {reader.reads:,} reads {reader.longest * 1e3:.0f} ms"
+            )
     rate = len(rows.ids) / min(published)
     print(f"ratio to raw binary COPY {min(raws) / min(published):.2f} (target 0.5), "
           f"{rate:,.0f} recommendations/s with their cards, "
@@ -150,7 +153,8 @@ def raw_copy(database: RegionalDatabase, rows: RecommendationRows, cards: CardRo
         for table in TABLES:
             connection.execute(f"drop table if exists seda.raw_{table}")
             connection.execute(
-                f"create table seda.raw_{table} (like seda.{table} including storage)"
+                f"create table seda.raw_{table} (like seda.{table} "
+                "including storage including defaults)"
             )
         started = time.perf_counter()
         for table, block in zip(TABLES, (rows, cards), strict=True):

@@ -1,1 +1,1 @@
-"""The Dagster code location: thin wiring of the domain in `seda` to assets, checks and automation."""
+"""The Dagster code location: thin wiring of the domain to assets, checks and automation."""

@@ -12,12 +12,11 @@ import warnings
 warnings.filterwarnings("ignore", category=UserWarning)
 warnings.filterwarnings("ignore", message=".*is currently in beta.*")
 
-from seda_assets.definitions import build_definitions  # noqa: E402
-from seda_assets.resources import Platform  # noqa: E402
-
-import dagster as dg  # noqa: E402, I001
+import dagster as dg  # noqa: E402
 
 from seda_assets.automation.jobs import all_shards  # noqa: E402
+from seda_assets.definitions import build_definitions  # noqa: E402
+from seda_assets.resources import Platform  # noqa: E402
 
 
 def materialize_graph(

@@ -56,7 +56,7 @@ async def _state(services: Services, region: Region) -> str:
     except TimeoutError:
         return "no answer within a second"
     except ProblemError:
-        return "unreachable"
+        return "unreachable, or without the role seda_api"
     except asyncpg.PostgresError:
         return "not migrated, or a grant is missing"
     return "ready"

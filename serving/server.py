@@ -50,6 +50,8 @@ def serve(name: str, port: int, setting: str, build: Callable[[], Any]) -> None:
     parser = argparse.ArgumentParser(prog=f"python -m {name}")
     parser.add_argument("--host", default="127.0.0.1", help="Address to listen on.")
     host = parser.parse_args().host
+    # Until the server runs, a SIGTERM unwinds, so that a starting embedded database is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         listener = bind(host, port, setting)
         app = build()

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,10 +27,12 @@ def server() -> Iterator[EmbeddedServer]:
     folder = Path(tempfile.gettempdir()) / f"seda-test-{run[:12]}"
     folder.mkdir(exist_ok=True)
     with fasteners.InterProcessLock(folder / "lock"):
-        server = EmbeddedServer(folder / "pg")
+        server = EmbeddedServer(folder / "pg", durable=False)
         _make_templates(server, folder)
     yield server
     server.stop()
+    if not (folder / "pg" / "postmaster.pid").exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_templates(server: EmbeddedServer, folder: Path) -> None:
@@ -66,6 +69,6 @@ def databases(server: EmbeddedServer, tmp_path: Path) -> Iterator[Databases]:
 
 
 @pytest.fixture
-def database(databases: Databases):  # noqa: ANN201
+def database(databases: Databases):
     """The global region's database."""
     return databases[Region.GLOBAL]

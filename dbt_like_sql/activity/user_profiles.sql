@@ -33,7 +33,7 @@ played as (
         sum((1000000 * c.plays * power(
             0.5::double precision,
             least(greatest(today.day - c.period, 0) / 90::double precision, 20)
-        ))::bigint) as affinity
+        ))::bigint)::bigint as affinity
     from seda.activity_counts c
     join people p on p.user_id = c.user_id
     cross join today
@@ -73,6 +73,7 @@ shares as (
         g.genre,
         g.weight / sum(g.weight::double precision) over (partition by g.artist_id) as share
     from seda.artist_genres g
+    where g.artist_id in (select b.entity_id from best b where b.entity_type = 'artist')
 ),
 genre_affinities as (
     select

@@ -29,23 +29,34 @@ entities as (
     from seda.rooms r
     where r.deleted_at is null
 ),
+-- Joining a room and following an artist are activity too: one play on the day it happened.
+activity as (
+    select c.user_id, c.entity_type, c.entity_id, c.plays, c.period
+    from seda.activity_counts c
+    union all
+    select m.user_id, 'room', m.room_id, 1, (m.last_joined_at at time zone 'UTC')::date
+    from seda.room_members m
+    union all
+    select f.user_id, 'artist', f.artist_id, 1, (f.created_at at time zone 'UTC')::date
+    from seda.artist_follows f
+),
 -- Heat is counted in whole billionths: sums of integers do not depend on the order of the rows.
 -- Beyond 20 half-lives it stays where it is, so that an old import still has an order.
 by_listener as (
     select
         c.entity_type,
         c.entity_id,
-        sum(c.plays) as plays,
+        sum(c.plays)::bigint as plays,
         max(c.period) as last_period,
         sum((1e9::double precision * ln(1 + c.plays::double precision) * power(
             0.5::double precision,
             least(greatest(today.day - c.period, 0) / 30::double precision, 20)
-        ))::bigint) as long_heat,
+        ))::bigint)::bigint as long_heat,
         sum((1e9::double precision * ln(1 + c.plays::double precision) * power(
             0.5::double precision,
             least(greatest(today.day - c.period, 0) / 3::double precision, 60)
-        ))::bigint) as short_heat
-    from seda.activity_counts c
+        ))::bigint)::bigint as short_heat
+    from activity c
     join seda.users u on u.id = c.user_id and u.deleted_at is null
     cross join today
     group by c.entity_type, c.entity_id, c.user_id

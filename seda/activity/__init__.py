@@ -1,1 +1,1 @@
-"""What people did: counts, memberships, events, and the snapshot of a region that a run works on."""
+"""What people did: counts, memberships, events; and the region's snapshot that a run works on."""

@@ -15,9 +15,7 @@ PLAYLIST_WEIGHT = 0.5
 CHOSEN_GENRE_PLAYS = 20.0
 
 
-def taste_affinity(
-    snapshot: RegionSnapshot, rows: slice
-) -> dict[str, sparse.csr_matrix]:
+def taste_affinity(snapshot: RegionSnapshot, rows: slice) -> dict[str, sparse.csr_matrix]:
     """Affinities of a shard's people to what a taste vector is made of.
 
     Keys `artist`, `playlist` and `genre`; each CSR (rows, items or genres) float32, recent plays

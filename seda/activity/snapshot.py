@@ -13,14 +13,13 @@ import psycopg
 from psycopg import sql
 from scipy import sparse
 
+from seda.activity import snapshot_queries as queries
 from seda.database.copy import read_fixed
 from seda.database.identifiers import IdIndex
 from seda.database.regions import Region, RegionalDatabase, Shard
 from seda.errors import SedaError
 
 ENTITY_TYPES = ("room", "playlist", "artist")
-# A follow says as much as this many plays, so that a follow alone makes an artist known.
-FOLLOW_PLAYS = 10.0
 
 
 class StalePositionsError(SedaError):
@@ -102,8 +101,7 @@ def load_snapshot(database: RegionalDatabase) -> RegionSnapshot:
 def _load(connection: psycopg.Connection, region: Region) -> RegionSnapshot:
     user_ids, buckets, served = read_fixed(
         connection,
-        "select id, bucket, coalesce((privacy_settings ->> 'recommendations')::boolean, true) "
-        "from seda.users where deleted_at is null order by bucket, id",
+        queries.PEOPLE,
         ["uuid", "int2", "bool"],
     )
     users = IdIndex(user_ids)
@@ -114,15 +112,17 @@ def _load(connection: psycopg.Connection, region: Region) -> RegionSnapshot:
     }
     playlist_rows = _matrix(
         connection,
-        "select playlist_id, artist_id, 1::float4 from seda.playlist_artists",
+        queries.PLAYLIST_ARTISTS,
         (items["playlist"], items["artist"]),
     )
     entities = {}
     for kind in ENTITY_TYPES:
-        plays, recent = _matrices(connection, _PLAYS[kind], (users, items[kind]), values=2)
+        plays, recent = _matrices(connection, queries.PLAYS[kind], (users, items[kind]), values=2)
         known = plays
         if kind == "playlist":
-            known = (plays + _matrix(connection, _OWNED, (users, items[kind]))).tocsr()
+            known = (
+                plays + _matrix(connection, queries.OWNED_PLAYLISTS, (users, items[kind]))
+            ).tocsr()
         entities[kind] = EntitySnapshot(items[kind].ids, plays, recent, known, genres[kind])
     return RegionSnapshot(
         region=str(region),
@@ -130,7 +130,7 @@ def _load(connection: psycopg.Connection, region: Region) -> RegionSnapshot:
         user_ids=user_ids,
         user_buckets=buckets,
         served=served,
-        friends=_matrix(connection, _FRIENDS, (users, users)),
+        friends=_matrix(connection, queries.FRIENDS, (users, users)),
         genre_names=np.array(genre_names, dtype=str),
         chosen_genres=_chosen_genres(connection, users, genre_names),
         playlist_rows=playlist_rows,
@@ -153,7 +153,7 @@ def load_visible_presence(
     """How many friends who show their presence are in each room now: CSR (users, rooms) float32."""
     users, rooms = IdIndex(snapshot.user_ids), IdIndex(snapshot.entities["room"].ids)
     with database.transaction() as connection:
-        return _matrix(connection, _PRESENCE, (users, rooms))
+        return _matrix(connection, queries.VISIBLE_PRESENCE, (users, rooms))
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,14 +192,14 @@ def load_suppressed(
     database: RegionalDatabase, snapshot: RegionSnapshot, entity_type: str
 ) -> sparse.csr_matrix:
     """Active suppressions of one type: CSR (users, items) float32."""
-    return _per_user(database, snapshot, entity_type, _SUPPRESSED)
+    return _per_user(database, snapshot, entity_type, queries.SUPPRESSED)
 
 
 def load_recently_shown(
     database: RegionalDatabase, snapshot: RegionSnapshot, entity_type: str
 ) -> sparse.csr_matrix:
     """Impressions of the last 14 days (REC-4): CSR (users, items) float32."""
-    return _per_user(database, snapshot, entity_type, _SHOWN)
+    return _per_user(database, snapshot, entity_type, queries.SHOWN_RECENTLY)
 
 
 def _per_user(
@@ -208,48 +208,6 @@ def _per_user(
     indexes = (IdIndex(snapshot.user_ids), IdIndex(snapshot.entities[entity_type].ids))
     with database.transaction() as connection:
         return _matrix(connection, query.replace("{kind}", entity_type), indexes)
-
-
-# Recency is measured from the newest period, not from now: an import without times has one period,
-# and all of it counts in full.
-_PLAYS = {
-    kind: f"""
-    select user_id, entity_id, sum(amount)::float4, sum(amount * weight)::float4 from (
-        select user_id, entity_id, plays::float8 as amount,
-               0.5 ^ (((select max(period) from seda.activity_counts) - period) / 60.0) as weight
-        from seda.activity_counts where entity_type = '{kind}'
-        {also}
-    ) each group by user_id, entity_id"""
-    for kind, also in {
-        "artist": f"union all select user_id, artist_id, {FOLLOW_PLAYS}, 1 "
-        "from seda.artist_follows",
-        "room": "union all select user_id, room_id, 1, 1 from seda.room_members",
-        "playlist": "",
-    }.items()
-}
-_OWNED = (
-    "select owner_user_id, id, 1::float4 from seda.playlists where owner_user_id is not null"
-)
-_UNBLOCKED = """
-    f.relationship_type = 'friend' and not exists (
-        select from seda.friends b where b.relationship_type = 'block'
-          and ((b.user_id = f.user_id and b.friend_user_id = f.friend_user_id)
-            or (b.user_id = f.friend_user_id and b.friend_user_id = f.user_id)))"""
-_FRIENDS = f"select f.user_id, f.friend_user_id, 1::float4 from seda.friends f where {_UNBLOCKED}"
-_PRESENCE = f"""
-    select f.user_id, p.room_id, count(*)::float4
-    from seda.room_presence p
-    join seda.friends f on f.friend_user_id = p.user_id
-    join seda.users u on u.id = p.user_id and u.deleted_at is null
-         and not coalesce((u.privacy_settings ->> 'hide_presence')::boolean, false)
-    where {_UNBLOCKED} group by f.user_id, p.room_id"""
-_SUPPRESSED = """
-    select user_id, entity_id, 1::float4 from seda.suppressions
-    where entity_type = '{kind}' and (suppressed_until is null or suppressed_until > seda.clock())"""
-_SHOWN = """
-    select user_id, entity_id, count(*)::float4 from seda.impressions
-    where entity_type = '{kind}' and shown_at > seda.clock() - interval '14 days'
-    group by user_id, entity_id"""
 
 
 def _matrix(

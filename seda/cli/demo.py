@@ -1,12 +1,10 @@
-"""`seda demo` and `seda up`: everything on this machine, from nothing to a feed.
+"""What `seda demo` and `seda up` do: everything on this machine, from nothing to a feed.
 
 What is there already is not made again: the second demo starts what the first one computed.
 """
 
 import shutil
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +13,8 @@ from rich.console import Console
 
 from seda.cli import services
 from seda.cli.feed import describe, fetch_feed, print_feed, somebody, token_of
-from seda.cli.processes import ServiceFailedError, Supervisor, describe_status
+from seda.cli.materialising import materialise
+from seda.cli.processes import Supervisor
 from seda.cli.progress import ShownProgress
 from seda.cli.readiness import HOST, claim_ports
 from seda.cli.session import open_databases
@@ -31,57 +30,64 @@ from seda.settings import Settings, load_settings
 _FIRST_START_BYTES = 700 << 20
 _LATER_START_BYTES = 64 << 20
 _TOKEN_LIFETIME = timedelta(hours=24)
+_INTERRUPTED = 130
 
 
 class FullHomeError(SedaError):
     """There is not enough room for the embedded databases."""
 
 
-def demo(profile: str, *, once: bool) -> None:
-    """Seed and materialise what is missing, start the services, print a feed, stay or stop."""
+def run_demo(profile: str, *, once: bool) -> None:
+    """Seed and materialise what is missing, start the services, print a feed; stay, or stop."""
     settings = load_settings()
     refuse_production(settings, "seda demo")
-    with _running(settings) as (supervisor, console):
+
+    def work(supervisor: Supervisor) -> None:
         ports = _ports(settings, once=once)
-        _refuse_full(settings.home_directory())
-        with _databases(settings, console) as databases:
-            environment = services.child_environment(settings, databases)
-            _seed_if_empty(databases, profile, console)
-            _materialise_if_unpublished(databases, supervisor, environment, console)
-            _start_api(supervisor, environment, ports.api, console)
-            token = _show_feeds(settings, databases, ports.api, console)
-            if once:
-                return
-            _start_others(supervisor, environment, ports, console)
-            _show_addresses(console, ports, token)
-            supervisor.watch()
+        databases, environment = _open(settings, supervisor)
+        _seed_if_empty(databases, profile)
+        _materialise_if_unpublished(databases, supervisor, environment)
+        _start_api(supervisor, environment, ports)
+        token = _show_feeds(settings, databases, ports)
+        if not once:
+            _start_others(supervisor, environment, ports)
+            _show_addresses(ports, token)
+            _stay(supervisor)
+
+    _supervise(settings, work)
 
 
-def up() -> None:
+def run_services() -> None:
     """Start the services on whatever is in the databases, and stay."""
     settings = load_settings()
-    with _running(settings) as (supervisor, console):
-        ports = services.Ports.claim(settings)
-        _refuse_full(settings.home_directory())
-        with _databases(settings, console) as databases:
-            environment = services.child_environment(settings, databases)
-            _start_api(supervisor, environment, ports.api, console)
-            _start_others(supervisor, environment, ports, console)
-            _show_addresses(console, ports, None)
-            supervisor.watch()
+
+    def work(supervisor: Supervisor) -> None:
+        ports = _ports(settings, once=False)
+        _, environment = _open(settings, supervisor)
+        _start_api(supervisor, environment, ports)
+        _start_others(supervisor, environment, ports)
+        _show_addresses(ports, None)
+        _stay(supervisor)
+
+    _supervise(settings, work)
 
 
-@contextmanager
-def _running(settings: Settings) -> Iterator[tuple[Supervisor, Console]]:
-    """A supervisor and where to speak; a request to stop ends the block without a traceback."""
-    console = Console()
+def _supervise(settings: Settings, work: Callable[[Supervisor], None]) -> None:
     follow_make()
     try:
         with Supervisor(settings.home_directory()) as supervisor:
-            yield supervisor, console
+            work(supervisor)
+            typer.echo("Stopping.")
     except StopRequested:
-        console.print("Stopped.")
-        raise typer.Exit(0) from None
+        typer.echo("Stopped before everything was up.")
+        raise typer.Exit(_INTERRUPTED) from None
+
+
+def _stay(supervisor: Supervisor) -> None:
+    try:
+        supervisor.watch()
+    except StopRequested:
+        return
 
 
 def _ports(settings: Settings, *, once: bool) -> services.Ports:
@@ -92,9 +98,20 @@ def _ports(settings: Settings, *, once: bool) -> services.Ports:
     return services.Ports.claim(settings)
 
 
-def _refuse_full(home: Path) -> None:
-    """The databases grow while they are filled: better to say so before than in the middle."""
-    first = not (home / "postgres" / "PG_VERSION").exists()
+def _open(settings: Settings, supervisor: Supervisor) -> tuple[Databases, dict[str, str]]:
+    """The databases, up to date, and the environment of whatever uses them."""
+    _refuse_full(settings)
+    typer.echo("Starting the databases.")
+    databases = supervisor.keep_open(open_databases(settings))
+    environment = services.child_environment(settings, databases)
+    migrate(databases)
+    return databases, environment
+
+
+def _refuse_full(settings: Settings) -> None:
+    """Better said before the databases are filled than in the middle of it."""
+    home = settings.home_directory()
+    first = settings.database_url is None and not _cluster(home).exists()
     needed = _FIRST_START_BYTES if first else _LATER_START_BYTES
     free = shutil.disk_usage(home).free
     if free < needed:
@@ -104,7 +121,89 @@ def _refuse_full(home: Path) -> None:
         )
 
 
-@contextmanager
-def _databases(settings: Settings, console: Console) -> Iterator[Databases]:
-    with console.status("Starting the databases"), open_databases(settings) as databases:
-        ...
+def _cluster(home: Path) -> Path:
+    return home / "postgres" / "PG_VERSION"
+
+
+def _seed_if_empty(databases: Databases, profile: str) -> None:
+    with databases[Region.GLOBAL].transaction() as connection:
+        if _exists(connection.execute("select exists (select from seda.users)").fetchone()):
+            return
+    typer.echo(f"Seeding the sandbox `{profile}`.")
+    with ShownProgress() as progress:
+        seed_sandbox(databases, PROFILES[profile], now=datetime.now(UTC), progress=progress)
+
+
+def _materialise_if_unpublished(
+    databases: Databases, supervisor: Supervisor, environment: Mapping[str, str]
+) -> None:
+    if all(_is_published(databases, region) for region in Region):
+        return
+    typer.echo("Materialising the graph through Dagster; this takes a minute or two.")
+    materialise(supervisor, environment, [])
+
+
+def _is_published(databases: Databases, region: Region) -> bool:
+    """Whether the region serves lists, or has nobody to serve them to."""
+    with databases[region].transaction() as connection:
+        return _exists(
+            connection.execute(
+                "select exists (select from seda.generation_pointer) "
+                "or not exists (select from seda.users)"
+            ).fetchone()
+        )
+
+
+def _exists(row: tuple[object, ...] | None) -> bool:
+    return bool(row and row[0])
+
+
+def _start_api(
+    supervisor: Supervisor, environment: Mapping[str, str], ports: services.Ports
+) -> None:
+    typer.echo("Starting the API.")
+    supervisor.wait_until_ready(supervisor.start(services.api(environment, ports.api)))
+
+
+def _start_others(
+    supervisor: Supervisor, environment: Mapping[str, str], ports: services.Ports
+) -> None:
+    typer.echo("Starting the real-time service and Dagster.")
+    realtime = supervisor.start(services.realtime(environment, ports.realtime))
+    supervisor.wait_until_ready(realtime)
+    services.start_dagster(supervisor, environment, ports.dagster)
+
+
+def _show_feeds(settings: Settings, databases: Databases, ports: services.Ports) -> str | None:
+    """Print one listener's feed and where a European's came from; returns the first one's token."""
+    listener = somebody(databases, Region.GLOBAL)
+    if listener is None:
+        typer.echo("Nobody has a published feed yet: run `seda materialize`.")
+        return None
+    token = token_of(settings, listener.sub, _TOKEN_LIFETIME)
+    typer.echo("")
+    print_feed(_console(), listener, fetch_feed(ports.api, token))
+    european = somebody(databases, Region.EU)
+    if european:
+        their_token = token_of(settings, european.sub, _TOKEN_LIFETIME)
+        feed = fetch_feed(ports.api, their_token)
+        typer.echo(f"EU listener {european.name}: {describe(feed)}, served from the EU database")
+    typer.echo("")
+    return token
+
+
+def _console() -> Console:
+    """Where no terminal says how wide it is, wide enough for the reasons."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def _show_addresses(ports: services.Ports, token: str | None) -> None:
+    typer.echo(f"\nDagster UI   http://{HOST}:{ports.dagster}")
+    typer.echo(f"API          http://{HOST}:{ports.api}/docs")
+    typer.echo(f"Real-time    http://{HOST}:{ports.realtime}/socket.io/ (Socket.IO)")
+    if token:
+        typer.echo(f"Token        {token}")
+        typer.echo(f"Try          curl -H 'Authorization: Bearer {token}' "
+                   f"http://{HOST}:{ports.api}/feed")  # fmt: skip
+    typer.echo("\nEverything is up. Ctrl-C stops it.")

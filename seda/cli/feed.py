@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -88,7 +89,9 @@ def fetch_feed(port: int, token: str, limit: int = _ITEMS) -> dict[str, Any]:
     """
     connection = http.client.HTTPConnection(HOST, port, timeout=_SECONDS)
     try:
-        connection.request("GET", f"/feed?limit={limit}", headers={"Authorization": f"Bearer {token}"})
+        connection.request(
+            "GET", f"/feed?limit={limit}", headers={"Authorization": f"Bearer {token}"}
+        )
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, http.client.HTTPException) as problem:
@@ -124,8 +127,10 @@ def print_feed(console: Console, person: Person, feed: dict[str, Any]) -> None:
             "new" if item["is_new"] else "",
             "; ".join(_reasons(item)),
         )
-    console.print(table)
-    console.print(describe(feed), highlight=False)
+    with console.capture() as drawn:
+        console.print(table)
+    lines = (line.rstrip() for line in drawn.get().splitlines())
+    typer.echo("\n".join([*lines, describe(feed)]))
 
 
 def _reasons(item: dict[str, Any]) -> Sequence[str]:

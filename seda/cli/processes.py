@@ -11,12 +11,12 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from seda.cli import leftovers
 from seda.cli.readiness import Probe
@@ -26,6 +26,8 @@ from seda.errors import SedaError
 _POLL_SECONDS = 0.15
 _GRACE_SECONDS = 12.0
 _LOG_LINES = 15
+
+Held = TypeVar("Held")
 
 
 class AlreadyRunningError(SedaError):
@@ -88,6 +90,10 @@ class Supervisor:
         ignore_further_signals()
         with self._exits:
             self.stop()
+
+    def keep_open(self, context: AbstractContextManager[Held]) -> Held:
+        """Enter what the children need; it is left after the last of them has stopped."""
+        return self._exits.enter_context(context)
 
     def start(self, service: Service, *, visible: bool = False) -> Child:
         """Start a child; its output goes to its log, or to ours when `visible`."""

@@ -3,6 +3,7 @@
 A mistake in the program stays a traceback: somebody has to read it.
 """
 
+import os
 import sys
 from typing import Any
 
@@ -19,8 +20,8 @@ class Sentences(TyperGroup):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Whoever read our output has seen enough; the interpreter must not flush into it.
-            sys.stdout = None  # type: ignore[assignment]
+            # Whoever read our output has seen enough; what is left to flush goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
         except Exception as problem:
             sentence = sentence_of(problem)

@@ -168,4 +168,3 @@ def _code_socket(run_folder: Path) -> Path:
         return socket
     name = hashlib.sha256(os.fsencode(socket)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"seda-{os.getuid()}-{name}.sock"
-

@@ -20,7 +20,7 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-class StopRequested(KeyboardInterrupt):  # noqa: N818 - a request, not an error
+class StopRequested(KeyboardInterrupt):
     """Somebody asked this process to stop."""
 
 

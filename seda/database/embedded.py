@@ -44,8 +44,10 @@ class EmbeddedServerError(SedaError):
 class EmbeddedServer:
     """One embedded Postgres server; `uri(database)` makes the database on demand."""
 
-    def __init__(self, data_directory: Path) -> None:
+    def __init__(self, data_directory: Path, *, durable: bool = True) -> None:
         self.data_directory = data_directory
+        # Tests throw their databases away: they need no disk to agree.
+        self._tuning = _TUNING if durable else {**_TUNING, "fsync": "off"}
         data_directory.mkdir(parents=True, exist_ok=True)
         self._forget_dead_holders()
         self._tune_before_start()
@@ -105,7 +107,7 @@ class EmbeddedServer:
         if not configuration.exists():
             self._start().cleanup()  # makes the cluster; the settings below need its files
         tuning = self.data_directory / "seda.conf"
-        tuning.write_text("".join(f"{name} = {value}\n" for name, value in _TUNING.items()))
+        tuning.write_text("".join(f"{name} = {value}\n" for name, value in self._tuning.items()))
         if os.geteuid() == 0:
             owner = self.data_directory.stat()
             os.chown(tuning, owner.st_uid, owner.st_gid)

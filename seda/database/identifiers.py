@@ -45,22 +45,16 @@ def id_order(ids: Ids) -> npt.NDArray[np.intp]:
 
 
 class IdIndex:
-    """Distinct ids in ascending order, and the position of each.
-
-    `ids` is `(n, 16) uint8` and read-only; duplicates among those given count once.
+    """Distinct ids in the order given: a position is a place in `ids`, `(n, 16) uint8`, read-only.
 
     Raises:
-        MalformedIdsError: not `(n, 16) uint8`.
+        MalformedIdsError: not `(n, 16) uint8`, or an id stands there twice.
     """
 
     def __init__(self, ids: Ids) -> None:
-        ordered = _checked(ids)[id_order(ids)]
-        high, low = _halves(ordered)
-        fresh = np.ones(len(ordered), bool)
-        fresh[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
-        self.ids = ordered[fresh]
+        self.ids = _checked(ids).view()
         self.ids.flags.writeable = False
-        self._high, self._low = high[fresh], low[fresh]
+        self._high, self._low = _halves(self.ids)
         self._multipliers, self._keys, self._position = self._keyed()
 
     def __len__(self) -> int:
@@ -89,7 +83,7 @@ class IdIndex:
             keys = keys[position]
             if not (keys[1:] == keys[:-1]).any():
                 return multipliers, keys, position
-        raise MalformedIdsError("These ids share their keys under every multiplier; draw new ids.")
+        raise MalformedIdsError("An id stands twice among those to be indexed; give each once.")
 
 
 def _checked(ids: Ids) -> Ids:

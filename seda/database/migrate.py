@@ -35,7 +35,7 @@ def _run(database: RegionalDatabase, action) -> None:  # type: ignore[no-untyped
     config.set_main_option("script_location", str(_FOLDER))
     with engine.begin() as connection:
         # One migration at a time: several processes may start together.
-        connection.execute(sqlalchemy.text("select pg_advisory_xact_lock(hashtext('seda.migrate'))"))
+        connection.exec_driver_sql("select pg_advisory_xact_lock(hashtext('seda.migrate'))")
         config.attributes.update(connection=connection, region=str(database.region))
         action(config)
     engine.dispose()

@@ -160,6 +160,15 @@ def libpq_url(url: str) -> str:
 
 def api_login_url(database: RegionalDatabase, settings: Settings) -> str:
     """The same database as the role `seda_api`, which has no rights of its own."""
-    password = settings.api_password.get_secret_value() if settings.api_password else None
-    url = make_url(database.url).set(username="seda_api", password=password)
-    return url.render_as_string(hide_password=False)
+    owner = make_url(database.url)
+    # Built anew: URL.set(password=None) would keep the owner's password.
+    login = URL.create(
+        owner.drivername,
+        "seda_api",
+        settings.api_password.get_secret_value() if settings.api_password else None,
+        owner.host,
+        owner.port,
+        owner.database,
+        owner.query,
+    )
+    return login.render_as_string(hide_password=False)

@@ -17,7 +17,7 @@ class PrivacyClass(StrEnum):
     """Tells by itself who a person is: name, e-mail, birthday, avatar."""
     PSEUDONYM = "pseudonym"
     """Stands for a person: our ids, token subjects, provider ids."""
-    SECRET = "secret"  # noqa: S105
+    SECRET = "secret"
     """Opens something in a person's name: tokens, device tokens."""
     CHOICE = "choice"
     """What a person told us: preferences, settings, jobs."""

@@ -93,7 +93,10 @@ class ListRenderer:
 
     def _reasons_of(self, lists: RankedLists, listed: np.ndarray) -> list[bytes]:
         """The JSON array of each row's reasons."""
-        kinds, subjects = lists.reason_kinds[listed].tolist(), lists.reason_subjects[listed].tolist()
+        kinds, subjects = (
+            lists.reason_kinds[listed].tolist(),
+            lists.reason_subjects[listed].tolist(),
+        )
         return [
             b"["
             + b",".join(
@@ -114,7 +117,7 @@ class ListRenderer:
                 name = self.names.entities[subject]
             elif of in (ReasonKind.TRENDING_IN, ReasonKind.MATCHES_GENRE):
                 name = str(self.names.genres[subject])
-            text = render(of, subject=name, count=max(subject, 0))
+            text = render(of, subject=name, count=max(subject, 0), entity_type=self.entity_type)
             rendered = orjson.dumps({"kind": of.name.lower(), "text": text})
             self._reasons[kind, subject] = rendered
         return rendered

@@ -210,8 +210,13 @@ def _shared_genre(users: Any, catalogue: Any, indptr: Any, items: Any, genres: A
                     right += 1
 
 
-def render(kind: ReasonKind, *, subject: str | None = None, count: int = 0) -> str:
+def render(
+    kind: ReasonKind, *, subject: str | None = None, count: int = 0, entity_type: str = "artist"
+) -> str:
     """The sentence of a reason: `subject` is the anchor's or genre's name, `count` the friends.
+
+    `entity_type` is that of the list, and so of the anchor: people are in rooms, and listen to
+    artists and playlists.
 
     ValueError when the kind needs a name or a count that was not given.
     """
@@ -223,9 +228,17 @@ def render(kind: ReasonKind, *, subject: str | None = None, count: int = 0) -> s
         raise ValueError(f"a reason of kind {kind.name.lower()} needs a name or a count of friends")
     one = count == 1
     return {
-        ReasonKind.BECAUSE_YOU_LISTEN: f"Because you listen to {subject}",
+        ReasonKind.BECAUSE_YOU_LISTEN: (
+            f"Because you are in #{subject}"
+            if entity_type == "room"
+            else f"Because you listen to {subject}"
+        ),
         ReasonKind.FRIENDS_HERE: f"{count} friend{' is' if one else 's are'} here",
-        ReasonKind.FRIENDS_LISTEN: f"{count} friend{' listens' if one else 's listen'} to this",
+        ReasonKind.FRIENDS_LISTEN: (
+            f"{count} friend{'' if one else 's'} joined this room"
+            if entity_type == "room"
+            else f"{count} friend{' listens' if one else 's listen'} to this"
+        ),
         ReasonKind.TRENDING_IN: f"Trending in {subject}",
         ReasonKind.MATCHES_GENRE: f"Because you like {subject}",
         ReasonKind.POPULAR: "Popular right now",

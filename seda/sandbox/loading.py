@@ -67,19 +67,30 @@ def _merge_one(connection: psycopg.Connection, table: TableRows) -> int:
     cursor = connection.execute(
         sql.SQL(
             "insert into {target} as existing ({names}) select {names} from staged "
-            "where not exists (select from {target} kept where ({kept}) "
-            "is not distinct from ({staged})) on conflict ({key}) {resolution}"
+            "where not exists (select from {target} as existing where {same}) "
+            "on conflict ({key}) {resolution}"
         ).format(
             target=target,
             names=names,
+            same=_same(table),
             key=sql.SQL(", ").join(map(sql.Identifier, table.key)),
             resolution=_resolution(table),
-            kept=_qualified("kept", (*table.key, *table.refresh)),
-            staged=_qualified("staged", (*table.key, *table.refresh)),
         )
     )
     connection.execute("drop table staged")
     return cursor.rowcount
+
+
+def _same(table: TableRows) -> sql.Composable:
+    """The row is there as it should be: left alone, where ON CONFLICT would lock and log it."""
+    same = sql.SQL("({}) = ({})").format(
+        _qualified("existing", table.key), _qualified("staged", table.key)
+    )
+    if not table.refresh:
+        return same
+    return sql.SQL("{} and ({}) is not distinct from ({})").format(
+        same, _qualified("existing", table.refresh), _qualified("staged", table.refresh)
+    )
 
 
 def _resolution(table: TableRows) -> sql.Composable:
@@ -90,9 +101,7 @@ def _resolution(table: TableRows) -> sql.Composable:
     ]
     if table.touched:
         assignments.append(sql.SQL("{} = now()").format(sql.Identifier(table.touched)))
-    return sql.SQL("do update set {} where ({}) is distinct from ({})").format(
-        sql.SQL(", ").join(assignments), _qualified("existing", table.refresh), _qualified("excluded", table.refresh)
-    )
+    return sql.SQL("do update set {}").format(sql.SQL(", ").join(assignments))
 
 
 def _qualified(owner: str, columns: Iterable[str]) -> sql.Composed:

@@ -1,6 +1,7 @@
 """Candidates from four sources per person and type, each with its source's own raw score."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -13,7 +14,6 @@ from seda.activity.snapshot import (
 )
 from seda.database.regions import Region, Shard
 from seda.recommender.candidates import (
-    CandidateLists,
     nearest_candidates,
     social_candidates,
     social_scores,
@@ -29,8 +29,7 @@ from seda_assets.resources import Platform
 PER_SOURCE = 200
 """Candidates of each source, per person and type."""
 
-Lists = dict[str, CandidateLists]
-ByShard = Iterator[tuple[Shard, str, CandidateLists]]
+ByShard = Iterator[tuple[Shard, str, Any]]
 
 
 def _source(name: str, description: str, deps: list[str]) -> Callable:
@@ -50,6 +49,10 @@ def _source(name: str, description: str, deps: list[str]) -> Callable:
     )
 
 
+PRESENCE = "presence"
+"""Where the social source keeps the presence that it saw, so that ranking explains the same one."""
+
+
 def _collected(
     lists: ByShard, snapshots: dict[Region, RegionSnapshot]
 ) -> dg.Output[dict[str, FromSnapshot]]:
@@ -59,6 +62,8 @@ def _collected(
     for shard, kind, candidates in lists:
         version = snapshots[shard.region].version
         by_shard.setdefault(shard.key, FromSnapshot(version, {})).value[kind] = candidates
+        if kind == PRESENCE:
+            continue
         found = int((candidates.items >= 0).sum())
         counts[f"{kind}_candidates"] = counts.get(f"{kind}_candidates", 0) + found
     return dg.Output(by_shard, metadata={"dagster/row_count": sum(counts.values()), **counts})
@@ -67,7 +72,9 @@ def _collected(
 def _snapshots(
     platform: Platform, context: dg.AssetExecutionContext, matrices: StoredValues
 ) -> dict[Region, RegionSnapshot]:
-    return {region: matrices[region] for region in platform.shards_by_region(context.partition_keys)}
+    return {
+        region: matrices[region] for region in platform.shards_by_region(context.partition_keys)
+    }
 
 
 @_source(
@@ -142,6 +149,7 @@ def social_candidates_asset(
                     if kind == "room":
                         scores = with_presence(scores, presence[rows])
                     yield shard, kind, social_candidates(scores, PER_SOURCE)
+                yield shard, PRESENCE, presence[rows]
 
     return _collected(lists(), snapshots)
 

@@ -14,9 +14,8 @@ from seda.activity.snapshot import (
     load_popularity,
     load_recently_shown,
     load_suppressed,
-    load_visible_presence,
 )
-from seda.database.regions import Region, RegionalDatabase, Shard
+from seda.database.regions import RegionalDatabase, Shard
 from seda.recommender.candidates import (
     CandidateLists,
     Source,
@@ -30,6 +29,7 @@ from seda.recommender.ranking import LinearWeights
 from seda.recommender.recommend import RankedLists, RankingInputs, recommend
 from seda.registry.models import BLEND, ModelVersion, get_active
 from seda.vectorstore.aligned import load_aligned
+from seda_assets.assets.candidates import PRESENCE
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
 from seda_assets.regional_files import StoredValues
@@ -93,7 +93,7 @@ def candidate_sets(
     deps=[
         *(dg.AssetKey(["seda", f"{kind}s_vectors"]) for kind in ("artist", "playlist", "room")),
         *(dg.AssetKey(["seda", name])
-          for name in ("entity_popularity", "room_presence", "impressions")),
+          for name in ("entity_popularity", "impressions")),
     ],
     partitions_def=user_shards,
     backfill_policy=one_run,
@@ -111,6 +111,7 @@ def ranked_recommendations(
     taste_vectors: StoredValues,
     collaborative_factors: StoredValues,
     entity_clusters: StoredValues,
+    social_candidates: StoredValues,
     candidate_sets: StoredValues,
 ) -> dg.Output[dict]:
     """The top 50 per person and type: calibrated blend of the active model version, novelty quota
@@ -135,8 +136,10 @@ def ranked_recommendations(
             for shard in shards:
                 pool = snapshot.checked(candidate_sets[shard.key], "candidate_sets")[kind]
                 taste = snapshot.checked(taste_vectors[shard.key], "taste_vectors")
+                seen = snapshot.checked(social_candidates[shard.key], "social_candidates")
+                presence = seen[PRESENCE] if kind == "room" else None
                 inputs = live.inputs(
-                    shard, pool=pool, taste=taste, item_vectors=items,
+                    shard, pool=pool, taste=taste, item_vectors=items, presence=presence,
                     factors=factors[kind], clusters=clusters[kind],
                 )  # fmt: skip
                 lists = recommend(inputs, weights=weights, k=LIST_LENGTH)
@@ -152,11 +155,11 @@ class _LiveSignals:
         self.snapshot, self.kind = snapshot, kind
         self.popularity: Popularity = load_popularity(database, snapshot, kind)
         self.shown = load_recently_shown(database, snapshot, kind)
-        self.presence = load_visible_presence(database, snapshot) if kind == "room" else None
 
     def inputs(
-        self, shard: Shard, *, pool: Any, taste: Any, item_vectors: Any, factors: Any, clusters: Any
-    ) -> RankingInputs:
+        self, shard: Shard, *, pool: Any, taste: Any, item_vectors: Any, presence: Any,
+        factors: Any, clusters: Any,
+    ) -> RankingInputs:  # fmt: skip
         snapshot, rows = self.snapshot, self.snapshot.rows_of(shard)
         entity = snapshot.entities[self.kind]
         plays, friends = entity.plays[rows], snapshot.friends[rows]
@@ -169,7 +172,7 @@ class _LiveSignals:
             item_factors=factors.items,
             social=social_scores(friends, entity.plays),
             friend_counts=friend_counts(friends, entity.plays),
-            presence=None if self.presence is None else self.presence[rows],
+            presence=presence,
             popularity=self.popularity.popularity,
             recency=self.popularity.recency,
             item_genres=entity.genres,

@@ -24,6 +24,7 @@ SOURCES: dict[str, str] = {
     "room_presence": "max(last_seen_at)",
     "suppressions": "max(created_at), max(suppressed_until)",
     "impressions": "max(shown_at)",
+    "tombstones": "max(created_at), count(purged_at)",
 }
 
 _DESCRIPTIONS = {
@@ -40,6 +41,7 @@ _DESCRIPTIONS = {
     "room_presence": "Who is in which room now.",
     "suppressions": "What people dismissed; live, joined at read time too.",
     "impressions": "What was shown, where, and with what propensity.",
+    "tombstones": "Who asked for deletion; excluded at once, never to come back.",
 }
 
 

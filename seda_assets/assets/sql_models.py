@@ -1,4 +1,4 @@
-"""The SQL models of `dbt_like_sql/` as assets: dependencies, checks and lineage come from the SQL."""
+"""The models of `dbt_like_sql/` as assets: dependencies, checks and lineage come from the SQL."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -113,9 +113,7 @@ def _materialise(platform: Platform, region: Region, model: SqlModel) -> MergeRe
 def _metadata(
     platform: Platform, model: SqlModel, merged: dict[str, MergeResult]
 ) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "dagster/row_count": sum(result.rows for result in merged.values())
-    }
+    metadata: dict[str, Any] = {"dagster/row_count": sum(result.rows for result in merged.values())}
     for region, result in merged.items():
         for name in ("rows", "inserted", "updated", "deleted", "seconds"):
             metadata[f"{name}_{region}"] = getattr(result, name)

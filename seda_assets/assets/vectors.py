@@ -115,9 +115,7 @@ def taste_vectors(
     return dg.Output(results, metadata={"dagster/row_count": with_taste, "changed": changed})
 
 
-def _means(
-    affinity: dict[str, sparse.csr_matrix], parts: dict[str, np.ndarray]
-) -> np.ndarray:
+def _means(affinity: dict[str, sparse.csr_matrix], parts: dict[str, np.ndarray]) -> np.ndarray:
     """Weighted means over all kinds together; only items that somebody played are gathered."""
     chosen, vectors = [], []
     for kind, matrix in affinity.items():

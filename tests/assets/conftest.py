@@ -11,7 +11,7 @@ import pytest
 
 from seda.database.embedded import EmbeddedServer
 from seda.database.regions import Region
-from seda.sandbox.profiles import SandboxProfile
+from seda.sandbox.profiles import SMOKE
 from seda.sandbox.seeding import seed_sandbox
 from seda.settings import Settings
 from seda_assets.materialize import materialize_graph
@@ -27,14 +27,6 @@ class World:
     platform: Platform
     instance: dg.DagsterInstance
     result: dg.ExecuteInProcessResult
-
-
-class Quiet:
-    """A progress that shows nothing."""
-
-    def start(self, title: str, total: int) -> None: ...
-
-    def advance(self, n: int) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +45,7 @@ def world(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory,
         eu_database_url=server.uri(names[Region.EU]),
     )
     platform = Platform(settings, now=NOW)
-    seed_sandbox(platform.databases, SandboxProfile.SMOKE, seed=7, now=NOW, progress=Quiet())
+    seed_sandbox(platform.databases, SMOKE, seed=7, now=NOW)
     with dg.DagsterInstance.ephemeral() as instance:
         result = materialize_graph(platform, instance)
         yield World(platform, instance, result)

@@ -22,7 +22,7 @@ FLOW = [
 ]
 
 
-def _graph() -> dg.AssetGraph:
+def _graph():
     return definitions.resolve_asset_graph()
 
 

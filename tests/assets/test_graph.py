@@ -22,7 +22,9 @@ def test_everything_is_materialised_in_one_run(world: World) -> None:
     assert world.result.success
     keys = {key.path[-1] for key in world.instance.all_asset_keys()}
     assert {"recommendations", "mv_user_top_candidates", "taste_vectors"} <= keys
-    partitions = world.instance.get_materialized_partitions(dg.AssetKey(["seda", "recommendations"]))
+    partitions = world.instance.get_materialized_partitions(
+        dg.AssetKey(["seda", "recommendations"])
+    )
     assert partitions == set(world.platform.shards)
 
 

@@ -1,12 +1,17 @@
 """Small copies of both Last.fm layouts, and what a database holds, as one comparable value."""
 
 import gzip
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from seda.database.embedded import EmbeddedServer
+from seda.database.migrate import migrate
 from seda.database.regions import Databases, Region
+from seda.settings import Settings
 
 Rows = dict[str, list[str]]
 
@@ -72,6 +77,29 @@ def write(folder: Path, files: Rows) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def shared_databases(
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory, request
+) -> Iterator[Databases]:
+    """Two migrated databases for all tests of one module, which only read what a fixture wrote."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    module = request.module.__name__.rpartition(".")[2]
+    names = {region: f"{module}_{worker}_{region}" for region in Region}
+    databases = Databases(
+        Settings(
+            _env_file=None,
+            home=tmp_path_factory.mktemp("home"),
+            database_url=server.uri(names[Region.GLOBAL]),
+            eu_database_url=server.uri(names[Region.EU]),
+        )
+    )
+    migrate(databases)
+    yield databases
+    with psycopg.connect(server.uri("postgres"), autocommit=True) as connection:
+        for name in names.values():
+            connection.execute(f'drop database "{name}" with (force)')
+
+
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     return write(tmp_path / "package", PACKAGE)
@@ -82,9 +110,15 @@ def original(tmp_path: Path) -> Path:
     return write(tmp_path / "original", ORIGINAL)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_files() -> Callable[[Path, Rows], Path]:
     return write
+
+
+@pytest.fixture(scope="session")
+def package_lines() -> Rows:
+    """What a module's shared import reads; not to be changed."""
+    return PACKAGE
 
 
 @pytest.fixture

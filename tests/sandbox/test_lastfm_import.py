@@ -21,26 +21,36 @@ def our_id(kind, key):
     return uuid.uuid5(NAMESPACE, f"lastfm:{kind}:{key}")
 
 
-def test_report_counts_what_the_folder_held(databases, package):
-    report = import_lastfm(databases, package)
+@pytest.fixture(scope="module")
+def imported_report(shared_databases, write_files, package_lines, tmp_path_factory):
+    folder = write_files(tmp_path_factory.mktemp("imported"), package_lines)
+    return import_lastfm(shared_databases, folder)
+
+
+@pytest.fixture(scope="module")
+def imported(shared_databases, imported_report):
+    """The package, imported; no test changes it."""
+    return shared_databases
+
+
+def test_report_counts_what_the_folder_held(imported_report):
+    report = imported_report
     assert (report.users, report.artists, report.listens, report.friends) == (42, 3, 44, 2)
     assert (report.rooms, report.playlists) == (1, 1)
 
 
-def test_people_keep_the_files_ids_and_get_ours(databases, package):
-    import_lastfm(databases, package)
+def test_people_keep_the_files_ids_and_get_ours(imported):
     assert rows(
-        databases,
+        imported,
         "select id, auth_user_id, external_ids, region, email from seda.users "
         "where display_name = 'Listener 17'",
     ) == [(our_id("user", 17), str(our_id("auth", 17)), {"lastfm": "17"}, "global", None)]
-    assert rows(databases, "select count(*) from seda.region_directory") == [(42,)]
+    assert rows(imported, "select count(*) from seda.region_directory") == [(42,)]
 
 
-def test_listens_bear_one_date_and_their_source(databases, package):
-    import_lastfm(databases, package)
+def test_listens_bear_one_date_and_their_source(imported):
     assert rows(
-        databases,
+        imported,
         "select entity_id, plays, source, period from seda.activity_counts "
         "where user_id = %s order by plays",
         values=(our_id("user", 1),),
@@ -50,46 +60,42 @@ def test_listens_bear_one_date_and_their_source(databases, package):
     ]
 
 
-def test_a_friendship_is_two_rows(databases, package):
-    import_lastfm(databases, package)
-    found = rows(databases, "select user_id, friend_user_id from seda.friends")
+def test_a_friendship_is_two_rows(imported):
+    found = rows(imported, "select user_id, friend_user_id from seda.friends")
     one, two, three = (our_id("user", user) for user in (1, 2, 3))
     assert sorted(found) == sorted([(one, two), (two, one), (one, three), (three, one)])
 
 
-def test_genres_weigh_by_the_people_who_said_so(databases, package):
-    import_lastfm(databases, package)
+def test_genres_weigh_by_the_people_who_said_so(imported):
     weights = {
         (str(artist), genre): weight
         for artist, genre, weight in rows(
-            databases, "select artist_id, genre, weight from seda.artist_genres"
+            imported, "select artist_id, genre, weight from seda.artist_genres"
         )
     }
     # 22 people tagged artist 5 with tag 7; artist 8 got it from its listener and six others.
     assert weights[str(our_id("artist", 5)), "post rock"] == pytest.approx(math.log2(23))
     assert weights[str(our_id("artist", 8)), "post rock"] == pytest.approx(math.log2(8))
     assert rows(
-        databases,
+        imported,
         "select name, genres from seda.artists where id = %s",
         values=(our_id("artist", 8),),
     ) == [("Sigur Rós", ["post rock", "80s new wave"])]
 
 
-def test_a_tag_of_many_is_a_room_with_those_who_use_it(databases, package):
-    import_lastfm(databases, package)
-    assert rows(databases, "select id, name, genre, external_ids from seda.rooms") == [
+def test_a_tag_of_many_is_a_room_with_those_who_use_it(imported):
+    assert rows(imported, "select id, name, genre, external_ids from seda.rooms") == [
         (our_id("room", 7), "Post Rock", "post rock", {"lastfm": "7"})
     ]
-    members = {user for (user,) in rows(databases, "select user_id from seda.room_members")}
+    members = {user for (user,) in rows(imported, "select user_id from seda.room_members")}
     # 2 to 23 said it of artist 5; everybody else listens to artists that others gave it.
     assert members == {our_id("user", user) for user in range(1, 43)}
 
 
-def test_a_long_list_under_one_tag_is_a_playlist_most_played_first(databases, package):
-    import_lastfm(databases, package)
+def test_a_long_list_under_one_tag_is_a_playlist_most_played_first(imported):
     playlist = our_id("playlist", "1-9")
     assert rows(
-        databases,
+        imported,
         "select id, name, owner_user_id, external_ids, track_count, genre, visibility "
         "from seda.playlists",
     ) == [
@@ -104,15 +110,12 @@ def test_a_long_list_under_one_tag_is_a_playlist_most_played_first(databases, pa
         )
     ]
     assert rows(
-        databases, "select artist_id, position from seda.playlist_artists order by position"
+        imported, "select artist_id, position from seda.playlist_artists order by position"
     ) == [(our_id("artist", artist), place) for place, artist in enumerate((8, 5, 6), 1)]
 
 
-def test_the_other_region_gets_the_catalogue_and_no_person(databases, package):
-    import_lastfm(databases, package)
-    assert rows(databases, "select owner_user_id from seda.playlists", region=Region.EU) == [
-        (None,)
-    ]
+def test_the_other_region_gets_the_catalogue_and_no_person(imported):
+    assert rows(imported, "select owner_user_id from seda.playlists", region=Region.EU) == [(None,)]
     for table, count in (
         ("artists", 3),
         ("rooms", 1),
@@ -122,7 +125,7 @@ def test_the_other_region_gets_the_catalogue_and_no_person(databases, package):
         ("room_members", 0),
         ("region_directory", 0),
     ):
-        assert rows(databases, f"select count(*) from seda.{table}", region=Region.EU) == [(count,)]
+        assert rows(imported, f"select count(*) from seda.{table}", region=Region.EU) == [(count,)]
 
 
 def test_listeners_can_live_in_the_eu(databases, package):

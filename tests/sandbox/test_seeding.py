@@ -1,42 +1,24 @@
 """The seeded sandbox in real databases: whole, deterministic, once, and every person at home."""
 
-import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 
-from seda.database.migrate import migrate
-from seda.database.regions import Databases, Region
+from seda.database.regions import Region
 from seda.sandbox.loading import ProductionRefusedError
 from seda.sandbox.profiles import SMOKE
 from seda.sandbox.seeding import OtherSandboxError, seed_sandbox
-from seda.settings import Settings
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 TINY = replace(SMOKE, name="tiny", users=60, artists=120, playlists=40, rooms=20)
 
 
 @pytest.fixture(scope="module")
-def seeded(server, tmp_path_factory):
+def seeded(shared_databases):
     """The smoke sandbox, which no test here changes."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    names = {region: f"seeded_{worker}_{region}" for region in Region}
-    databases = Databases(
-        Settings(
-            _env_file=None,
-            home=tmp_path_factory.mktemp("home"),
-            database_url=server.uri(names[Region.GLOBAL]),
-            eu_database_url=server.uri(names[Region.EU]),
-        )
-    )
-    migrate(databases)
-    seed_sandbox(databases, SMOKE, now=NOW)
-    yield databases
-    with psycopg.connect(server.uri("postgres"), autocommit=True) as connection:
-        for name in names.values():
-            connection.execute(f'drop database "{name}" with (force)')
+    seed_sandbox(shared_databases, SMOKE, now=NOW)
+    return shared_databases
 
 
 def one(databases, query, region=Region.GLOBAL):

@@ -120,7 +120,8 @@ async def test_the_api_starts_while_a_database_is_down_and_says_so(world: World)
     async with open_api(world, settings=settings, databases=Databases(settings)) as api:
         assert (await api.client.get("/healthz")).status_code == 200
         ready = await api.client.get("/readyz")
-        assert (ready.status_code, ready.json()["databases"]["eu"]) == (503, "unreachable")
+        assert ready.status_code == 503
+        assert ready.json()["databases"]["eu"].startswith("unreachable")
         assert names(await api.page("/feed", ada)) == ["room 1"]
         down = await api.get("/feed", eva)
         assert (down.status_code, down.json()["code"]) == (503, "database_unavailable")

@@ -80,6 +80,9 @@ create table seda.mv_user_top_candidates (
     primary key (generation, user_id, entity_type)
 ) partition by list (generation);
 
+-- Compression would be paid on every read: a person's fifty cards are 15 KB.
+alter table seda.mv_user_top_candidates alter column cards set storage external;
+
 -- Live: joined at read time, so that no recompute can bring back what a person dismissed.
 create table seda.suppressions (
     id uuid primary key default gen_random_uuid(),

@@ -1,0 +1,32 @@
+"""The command line, `seda`: one module per group of commands, imported without their work.
+
+What a command needs is imported when it runs, so that `seda --help` stays fast.
+"""
+
+import typer
+
+from seda.cli import data, people, running, state
+from seda.cli.sentences import Sentences
+
+app = typer.Typer(
+    cls=Sentences,
+    name="seda",
+    help="seda.fm's recommendation platform. `seda demo` shows all of it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+app.command()(running.demo)
+app.command()(running.up)
+app.command()(data.migrate)
+app.command()(data.seed)
+app.add_typer(data.importing, name="import")
+app.command()(data.materialize)
+app.add_typer(data.exporting, name="export")
+app.command()(people.token)
+app.command()(state.status)
+app.command()(state.reset)
+
+__all__ = ["app"]
