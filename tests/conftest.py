@@ -1,4 +1,4 @@
-"""A real Postgres for every test: one embedded server per run, a fresh pair of databases per test."""
+"""A real Postgres for every test: one embedded server per run, fresh databases per test."""
 
 import itertools
 import os

@@ -37,9 +37,9 @@ _UNBLOCKED_FRIENDS = """
         select from seda.friends b where b.relationship_type = 'block'
           and ((b.user_id = f.user_id and b.friend_user_id = f.friend_user_id)
             or (b.user_id = f.friend_user_id and b.friend_user_id = f.user_id)))"""
-FRIENDS = (
-    "select f.user_id, f.friend_user_id, 1::float4 from seda.friends f where " + _UNBLOCKED_FRIENDS
-)
+FRIENDS = """
+    select f.user_id, f.friend_user_id, 1::float4 from seda.friends f
+    where {friendship}""".replace("{friendship}", _UNBLOCKED_FRIENDS)
 # Anything but a plain false hides: a malformed setting must not give a person away.
 VISIBLE_PRESENCE = """
     select f.user_id, p.room_id, count(*)::float4

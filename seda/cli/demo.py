@@ -6,12 +6,12 @@ What is there already is not made again: the second demo starts what the first o
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import typer
 from rich.console import Console
 
 from seda.cli import services
+from seda.cli.embedded_cluster import is_complete
 from seda.cli.feed import describe, fetch_feed, print_feed, somebody, token_of
 from seda.cli.materialising import materialise
 from seda.cli.processes import Supervisor
@@ -111,7 +111,7 @@ def _open(settings: Settings, supervisor: Supervisor) -> tuple[Databases, dict[s
 def _refuse_full(settings: Settings) -> None:
     """Better said before the databases are filled than in the middle of it."""
     home = settings.home_directory()
-    first = settings.database_url is None and not _cluster(home).exists()
+    first = settings.database_url is None and not is_complete(home / "postgres")
     needed = _FIRST_START_BYTES if first else _LATER_START_BYTES
     free = shutil.disk_usage(home).free
     if free < needed:
@@ -119,10 +119,6 @@ def _refuse_full(settings: Settings) -> None:
             f"SEDA_HOME {home} has {free >> 20} MB left and {needed >> 20} MB are needed: free "
             "some space there, or set SEDA_HOME to another folder."
         )
-
-
-def _cluster(home: Path) -> Path:
-    return home / "postgres" / "PG_VERSION"
 
 
 def _seed_if_empty(databases: Databases, profile: str) -> None:

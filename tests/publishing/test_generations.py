@@ -9,19 +9,6 @@ from uuid import UUID
 import numpy as np
 import psycopg
 import pytest
-from publishing_world import (
-    LIFETIME,
-    NOW,
-    card_rows,
-    loaded,
-    markers_of,
-    opened,
-    pointers_of,
-    published,
-    recommendation_rows,
-    state_of,
-    tables_of,
-)
 
 from seda.publishing.cards import ENTITY_TYPES
 from seda.publishing.generations import (
@@ -34,6 +21,19 @@ from seda.publishing.generations import (
     publish,
 )
 from seda.publishing.rows import MalformedRowsError, RecommendationRows
+from tests.publishing.publishing_world import (
+    LIFETIME,
+    NOW,
+    card_rows,
+    loaded,
+    markers_of,
+    opened,
+    pointers_of,
+    published,
+    recommendation_rows,
+    state_of,
+    tables_of,
+)
 
 
 def test_what_was_loaded_is_in_the_parents(database, reader, shard) -> None:

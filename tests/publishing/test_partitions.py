@@ -7,7 +7,18 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from publishing_world import (
+
+from seda.database.regions import api_login_url
+from seda.publishing.cards import ENTITY_TYPES
+from seda.publishing.generations import (
+    drop_unreferenced,
+    load_cards,
+    load_recommendations,
+    publish,
+)
+from seda.publishing.partitions import LockedOutError, Patience
+from seda.settings import Settings
+from tests.publishing.publishing_world import (
     BRIEF,
     LIFETIME,
     NOW,
@@ -21,17 +32,6 @@ from publishing_world import (
     state_of,
     tables_of,
 )
-
-from seda.database.regions import api_login_url
-from seda.publishing.cards import ENTITY_TYPES
-from seda.publishing.generations import (
-    drop_unreferenced,
-    load_cards,
-    load_recommendations,
-    publish,
-)
-from seda.publishing.partitions import LockedOutError, Patience
-from seda.settings import Settings
 
 
 def test_a_partition_has_all_that_its_parent_has(database, reader, shard) -> None:

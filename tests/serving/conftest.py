@@ -6,11 +6,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from serving_world import Api, World, open_api
 
 from seda.database.embedded import EmbeddedServer
 from seda.database.regions import Databases, Region
 from seda.settings import Settings
+from tests.serving.serving_world import Api, World, open_api
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from serving_world import World, open_api
 
 from seda.people.tokens import mint_token
 from seda.settings import Settings
 from serving.authentication import TokenVerifier
 from serving.problems import ProblemError
+from tests.serving.serving_world import World, open_api
 
 SECRET = "correct horse battery staple, thirty-two"
 SYMMETRIC = "a symmetric key that got into the JWKS by mistake"

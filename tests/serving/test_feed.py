@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from serving_world import World, names, open_api
 
 from seda.database.regions import Region
 from serving.documentation import FeedPage
+from tests.serving.serving_world import World, names, open_api
 
 
 async def test_a_feed_interleaves_the_types_and_has_the_agreed_shape(api, world: World) -> None:

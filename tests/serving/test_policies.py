@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from serving_world import Listener, World, names
 
 from seda.database.regions import Region, api_login_url
+from tests.serving.serving_world import Listener, World, names
 
 # A column that points at a person; `users` and vectors name the person by their own key.
 PERSONAL_COLUMNS = (

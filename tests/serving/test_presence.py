@@ -1,8 +1,7 @@
 """Whose presence a card shows, counts, and keeps to itself (SOC-4)."""
 
-from serving_world import Listener, World
-
 from seda.database.regions import Region
+from tests.serving.serving_world import Listener, World
 
 
 async def _social(api, viewer: Listener) -> dict:

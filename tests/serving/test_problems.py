@@ -1,12 +1,12 @@
 """Every error is a problem detail with its request's id, and OpenAPI says so."""
 
 from pydantic import SecretStr
-from serving_world import World, names, open_api
 
 from seda.database.regions import Databases, Region
 from seda.settings import Settings
 from serving.documentation import FEED_EXAMPLE, FeedPage, Problem
 from serving.problems import ProblemError
+from tests.serving.serving_world import World, names, open_api
 
 
 async def test_every_error_is_a_problem_with_its_requests_id(api, world: World) -> None:

@@ -9,7 +9,8 @@ import time
 
 import httpx
 import pytest
-from serving_world import World, names
+
+from tests.serving.serving_world import World, names
 
 SETTINGS = {"serving.api": "SEDA_API_PORT", "serving.realtime": "SEDA_REALTIME_PORT"}
 

@@ -10,11 +10,11 @@ from uuid import UUID, uuid4
 import pytest
 import socketio
 import uvicorn
-from serving_world import Entity, Listener, World
 
 from seda.database.regions import Region
 from serving.realtime.app import create_realtime
 from serving.server import bind
+from tests.serving.serving_world import Entity, Listener, World
 
 PATIENCE = 5.0
 
