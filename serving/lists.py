@@ -89,6 +89,7 @@ with me as materialized (
     from me cross join lateral unnest(me.genres) with ordinality as liked(genre, liking)
     join seda.genre_top_entities g on g.genre = liked.genre
     join wanted w on w.entity_type = g.entity_type
+    where g.entity_type <> 'playlist' or g.entity_id not in (select seda.own_playlist_ids())
     order by g.entity_type, g.entity_id, g.rank, liked.liking
 ), placed as materialized (
     select c.*, (row_number() over (partition by entity_type

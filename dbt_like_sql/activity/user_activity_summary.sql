@@ -21,67 +21,57 @@ people as (
         ) as imports_withdrawn
     from seda.users u
     where u.deleted_at is null
-),
-listened as (
-    select
-        c.user_id,
-        c.entity_id as artist_id,
-        sum(c.plays)::bigint as plays,
-        coalesce(sum(c.plays) filter (where c.period > today.day - 7), 0)::bigint as d7,
-        coalesce(sum(c.plays) filter (
-            where c.period > today.day - 30 and c.period <= today.day - 7
-        ), 0)::bigint as d30
-    from seda.activity_counts c
-    join people p on p.user_id = c.user_id
-    cross join today
-    where c.entity_type = 'artist' and (c.source = 'seda' or not p.imports_withdrawn)
-    group by c.user_id, c.entity_id
-),
-ranked as (
-    select
-        l.user_id, l.artist_id, l.plays, l.d7, l.d30,
-        row_number() over (partition by l.user_id order by l.plays desc, l.artist_id) as place
-    from listened l
-),
-listens as (
-    select
-        r.user_id,
+)
+-- One person at a time: their rows lie together in the primary key, so nothing large is sorted.
+select
+    p.user_id,
+    listens.entries as listens,
+    memberships.entries as room_memberships,
+    follows.entries as follows,
+    seda.clock() as last_updated
+from people p
+cross join today
+cross join lateral (
+    select coalesce(
         jsonb_agg(
             jsonb_build_object(
-                'artist_id', r.artist_id, 'plays', r.plays,
-                'd7', r.d7, 'd30', r.d30, 'older', r.plays - r.d7 - r.d30
-            ) order by r.place
-        ) as entries
-    from ranked r
-    where r.place <= 200
-    group by r.user_id
-),
-memberships as (
-    select
-        m.user_id,
+                'artist_id', l.artist_id, 'plays', l.plays,
+                'd7', l.d7, 'd30', l.d30, 'older', l.plays - l.d7 - l.d30
+            ) order by l.plays desc, l.artist_id
+        ),
+        '[]'::jsonb
+    ) as entries
+    from (
+        select
+            c.entity_id as artist_id,
+            sum(c.plays)::bigint as plays,
+            coalesce(sum(c.plays) filter (where c.period > today.day - 7), 0)::bigint as d7,
+            coalesce(sum(c.plays) filter (
+                where c.period > today.day - 30 and c.period <= today.day - 7
+            ), 0)::bigint as d30
+        from seda.activity_counts c
+        where c.user_id = p.user_id and c.entity_type = 'artist'
+            and (c.source = 'seda' or not p.imports_withdrawn)
+        group by c.entity_id
+        order by plays desc, artist_id
+        limit 200
+    ) l
+) listens
+cross join lateral (
+    select coalesce(
         jsonb_object_agg(
             m.room_id,
             to_char(m.last_joined_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-        ) as entries
+        ),
+        '{}'::jsonb
+    ) as entries
     from seda.room_members m
-    join people p on p.user_id = m.user_id
-    where m.source = 'seda' or not p.imports_withdrawn
-    group by m.user_id
-),
-follows as (
-    select f.user_id, jsonb_agg(f.artist_id order by f.created_at desc, f.artist_id) as entries
+    where m.user_id = p.user_id and (m.source = 'seda' or not p.imports_withdrawn)
+) memberships
+cross join lateral (
+    select coalesce(
+        jsonb_agg(f.artist_id order by f.created_at desc, f.artist_id), '[]'::jsonb
+    ) as entries
     from seda.artist_follows f
-    join people p on p.user_id = f.user_id
-    where f.source = 'seda' or not p.imports_withdrawn
-    group by f.user_id
-)
-select
-    p.user_id,
-    coalesce(l.entries, '[]'::jsonb) as listens,
-    coalesce(m.entries, '{}'::jsonb) as room_memberships,
-    coalesce(f.entries, '[]'::jsonb) as follows,
-    seda.clock() as last_updated
-from people p
-left join listens l on l.user_id = p.user_id
-left join memberships m on m.user_id = p.user_id
-left join follows f on f.user_id = p.user_id
+    where f.user_id = p.user_id and (f.source = 'seda' or not p.imports_withdrawn)
+) follows

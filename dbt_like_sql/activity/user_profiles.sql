@@ -25,89 +25,76 @@ people as (
         ) as imports_withdrawn
     from seda.users u
     where u.deleted_at is null
-),
--- Affinities are whole millionths: sums of integers do not depend on the order of the rows.
-played as (
-    select
-        c.user_id, c.entity_type, c.entity_id,
-        sum((1000000 * c.plays * power(
-            0.5::double precision,
-            least(greatest(today.day - c.period, 0) / 90::double precision, 20)
-        ))::bigint)::bigint as affinity
-    from seda.activity_counts c
-    join people p on p.user_id = c.user_id
-    cross join today
-    where c.entity_type in ('artist', 'playlist')
-        and (c.source = 'seda' or not p.imports_withdrawn)
-    group by c.user_id, c.entity_type, c.entity_id
-),
-ranked as (
-    select
-        d.user_id, d.entity_type, d.entity_id, d.affinity,
-        row_number() over (
-            partition by d.user_id, d.entity_type order by d.affinity desc, d.entity_id
-        ) as place
-    from played d
-    left join seda.artists a on d.entity_type = 'artist' and a.id = d.entity_id
-    left join seda.playlists l on d.entity_type = 'playlist' and l.id = d.entity_id
-    where (a.id is not null and a.deleted_at is null)
-        or (l.id is not null and l.deleted_at is null)
-),
-best as (
-    select r.user_id, r.entity_type, r.entity_id, r.affinity, r.place
-    from ranked r
-    where r.place <= 50
-),
-favourites as (
-    select
-        b.user_id,
-        array_agg(b.entity_id order by b.place) filter (where b.entity_type = 'artist') as artists,
-        array_agg(b.entity_id order by b.place)
-            filter (where b.entity_type = 'playlist') as playlists
-    from best b
-    group by b.user_id
-),
-shares as (
-    select
-        g.artist_id,
-        g.genre,
-        g.weight / sum(g.weight::double precision) over (partition by g.artist_id) as share
-    from seda.artist_genres g
-    where g.artist_id in (select b.entity_id from best b where b.entity_type = 'artist')
-),
-genre_affinities as (
-    select
-        b.user_id,
-        s.genre,
-        sum((1000000 * s.share * ln(1 + b.affinity::double precision / 1000000))::bigint)
-            as affinity
-    from best b
-    join shares s on s.artist_id = b.entity_id
-    where b.entity_type = 'artist'
-    group by b.user_id, s.genre
-),
-ranked_genres as (
-    select
-        g.user_id,
-        g.genre,
-        row_number() over (partition by g.user_id order by g.affinity desc, g.genre) as place
-    from genre_affinities g
-),
-genres as (
-    select r.user_id, array_agg(r.genre order by r.place) as names
-    from ranked_genres r
-    where r.place <= 20
-    group by r.user_id
 )
+-- One person at a time: their rows lie together in the primary key, so nothing large is sorted.
+-- Affinities are whole millionths: sums of integers do not depend on the order of the rows.
 select
     p.user_id,
-    coalesce(f.artists, '{}'::uuid[]) as top_artists,
+    coalesce(artists.ids, '{}'::uuid[]) as top_artists,
     coalesce(
-        g.names, array(select c.genre from jsonb_array_elements_text(p.chosen_genres) as c(genre))
+        genres.names,
+        array(select c.genre from jsonb_array_elements_text(p.chosen_genres) as c(genre))
     ) as top_genres,
-    coalesce(f.playlists, '{}'::uuid[]) as top_playlists,
+    coalesce(playlists.ids, '{}'::uuid[]) as top_playlists,
     p.privacy_settings as privacy_flags,
     seda.clock() as last_computed
 from people p
-left join favourites f on f.user_id = p.user_id
-left join genres g on g.user_id = p.user_id
+cross join today
+cross join lateral (
+    select
+        array_agg(b.artist_id order by b.affinity desc, b.artist_id) as ids,
+        array_agg(b.affinity order by b.affinity desc, b.artist_id) as affinities
+    from (
+        select
+            c.entity_id as artist_id,
+            sum((1000000 * c.plays * power(
+                0.5::double precision,
+                least(greatest(today.day - c.period, 0) / 90::double precision, 20)
+            ))::bigint)::bigint as affinity
+        from seda.activity_counts c
+        where c.user_id = p.user_id and c.entity_type = 'artist'
+            and (c.source = 'seda' or not p.imports_withdrawn)
+        group by c.entity_id
+        order by affinity desc, artist_id
+        limit 50
+    ) b
+    join seda.artists a on a.id = b.artist_id and a.deleted_at is null
+) artists
+cross join lateral (
+    select array_agg(b.playlist_id order by b.affinity desc, b.playlist_id) as ids
+    from (
+        select
+            c.entity_id as playlist_id,
+            sum((1000000 * c.plays * power(
+                0.5::double precision,
+                least(greatest(today.day - c.period, 0) / 90::double precision, 20)
+            ))::bigint)::bigint as affinity
+        from seda.activity_counts c
+        where c.user_id = p.user_id and c.entity_type = 'playlist'
+            and (c.source = 'seda' or not p.imports_withdrawn)
+        group by c.entity_id
+        order by affinity desc, playlist_id
+        limit 50
+    ) b
+    join seda.playlists l on l.id = b.playlist_id and l.deleted_at is null
+) playlists
+cross join lateral (
+    select array_agg(g.genre order by g.affinity desc, g.genre) as names
+    from (
+        select
+            s.genre,
+            sum((1000000 * s.share * ln(1 + s.affinity / 1000000::double precision))::bigint)
+                ::bigint as affinity
+        from (
+            select
+                g.genre,
+                f.affinity,
+                g.weight / sum(g.weight::double precision) over (partition by g.artist_id) as share
+            from unnest(artists.ids, artists.affinities) as f(artist_id, affinity)
+            join seda.artist_genres g on g.artist_id = f.artist_id
+        ) s
+        group by s.genre
+        order by affinity desc, genre
+        limit 20
+    ) g
+) genres

@@ -122,6 +122,15 @@ async def test_nobodys_rows_mean_genre_lists_and_then_what_trends(
     FeedPage.model_validate(page)
 
 
+async def test_a_fall_back_list_leaves_out_ones_own_playlists(api, world: World) -> None:
+    ada, ben = world.person("Ada"), world.person("Ben")
+    mine, other = world.entities("playlist", 2)
+    world.sql("update seda.playlists set owner_user_id = %s where id = %s", ada.id, mine.id)
+    world.genre_list("*", [mine, other])
+    assert names(await api.page("/feed", ada)) == [other.name]
+    assert names(await api.page("/feed", ben)) == [mine.name, other.name]
+
+
 async def test_computed_top_genres_stand_in_for_chosen_ones(api, world: World) -> None:
     ada = world.person("Ada")
     world.genre_list("dub", world.entities("artist", 1))

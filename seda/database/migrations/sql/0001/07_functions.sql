@@ -12,6 +12,13 @@ language sql stable security definer set search_path = '' as $$
     where auth_user_id = (select auth.uid())::text and deleted_at is null
 $$;
 
+-- The caller's own playlists: owners are not among the readable columns, and nobody is
+-- recommended what is their own.
+create function seda.own_playlist_ids() returns setof uuid
+language sql stable security definer set search_path = '' as $$
+    select id from seda.playlists where owner_user_id = (select seda.current_user_id())
+$$;
+
 -- Which of the caller's friends are in these rooms (SOC-4): friends who hide presence are never
 -- named, and are in a count only if a visible friend is there and at least three friends hide.
 create function seda.friends_presence(room_ids uuid[])
@@ -49,7 +56,7 @@ language sql stable security definer set search_path = '' as $$
 $$;
 
 grant execute on function seda.current_user_id(), seda.current_user_role(),
-    seda.friends_presence(uuid[]) to authenticated, service_role;
+    seda.own_playlist_ids(), seda.friends_presence(uuid[]) to authenticated, service_role;
 
 -- Day partitions for the event tables; called by retention, ahead of time.
 create function seda.ensure_day_partitions(parent regclass, first_day date, days integer)
