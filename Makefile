@@ -74,8 +74,8 @@ $(STAMP): requirements.lock pyproject.toml
 	echo "Installing the locked requirements into $(VENV) with $$python;" \
 	    "the first time this takes a minute or three."; \
 	$(MAKE_VENV) && rm -f $(STAMP) && \
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes \
 	    -r requirements.lock && \
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps \
 	    --no-build-isolation -e . && \
 	echo '$(CURDIR)' >$(STAMP)

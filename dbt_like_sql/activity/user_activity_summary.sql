@@ -25,53 +25,42 @@ people as (
 -- One person at a time: their rows lie together in the primary key, so nothing large is sorted.
 select
     p.user_id,
-    listens.entries as listens,
-    memberships.entries as room_memberships,
-    follows.entries as follows,
-    seda.clock() as last_updated
-from people p
-cross join today
-cross join lateral (
-    select coalesce(
-        jsonb_agg(
+    coalesce((
+        select jsonb_agg(
             jsonb_build_object(
                 'artist_id', l.artist_id, 'plays', l.plays,
                 'd7', l.d7, 'd30', l.d30, 'older', l.plays - l.d7 - l.d30
             ) order by l.plays desc, l.artist_id
-        ),
-        '[]'::jsonb
-    ) as entries
-    from (
-        select
-            c.entity_id as artist_id,
-            sum(c.plays)::bigint as plays,
-            coalesce(sum(c.plays) filter (where c.period > today.day - 7), 0)::bigint as d7,
-            coalesce(sum(c.plays) filter (
-                where c.period > today.day - 30 and c.period <= today.day - 7
-            ), 0)::bigint as d30
-        from seda.activity_counts c
-        where c.user_id = p.user_id and c.entity_type = 'artist'
-            and (c.source = 'seda' or not p.imports_withdrawn)
-        group by c.entity_id
-        order by plays desc, artist_id
-        limit 200
-    ) l
-) listens
-cross join lateral (
-    select coalesce(
-        jsonb_object_agg(
+        )
+        from (
+            select
+                c.entity_id as artist_id,
+                sum(c.plays)::bigint as plays,
+                coalesce(sum(c.plays) filter (where c.period > today.day - 7), 0)::bigint as d7,
+                coalesce(sum(c.plays) filter (
+                    where c.period > today.day - 30 and c.period <= today.day - 7
+                ), 0)::bigint as d30
+            from seda.activity_counts c
+            where c.user_id = p.user_id and c.entity_type = 'artist'
+                and (c.source = 'seda' or not p.imports_withdrawn)
+            group by c.entity_id
+            order by plays desc, artist_id
+            limit 200
+        ) l
+    ), '[]'::jsonb) as listens,
+    coalesce((
+        select jsonb_object_agg(
             m.room_id,
             to_char(m.last_joined_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-        ),
-        '{}'::jsonb
-    ) as entries
-    from seda.room_members m
-    where m.user_id = p.user_id and (m.source = 'seda' or not p.imports_withdrawn)
-) memberships
-cross join lateral (
-    select coalesce(
-        jsonb_agg(f.artist_id order by f.created_at desc, f.artist_id), '[]'::jsonb
-    ) as entries
-    from seda.artist_follows f
-    where f.user_id = p.user_id and (f.source = 'seda' or not p.imports_withdrawn)
-) follows
+        )
+        from seda.room_members m
+        where m.user_id = p.user_id and (m.source = 'seda' or not p.imports_withdrawn)
+    ), '{}'::jsonb) as room_memberships,
+    coalesce((
+        select jsonb_agg(f.artist_id order by f.created_at desc, f.artist_id)
+        from seda.artist_follows f
+        where f.user_id = p.user_id and (f.source = 'seda' or not p.imports_withdrawn)
+    ), '[]'::jsonb) as follows,
+    seda.clock() as last_updated
+from people p
+cross join today

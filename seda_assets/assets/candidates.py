@@ -1,6 +1,7 @@
 """Candidates from four sources per person and type, each with its source's own raw score."""
 
 from collections.abc import Callable, Iterator
+from time import perf_counter
 from typing import Any
 
 import dagster as dg
@@ -59,6 +60,7 @@ def _collected(
     """Shard → type → lists, with counts as metadata."""
     by_shard: dict[str, FromSnapshot] = {}
     counts: dict[str, int] = {}
+    started = perf_counter()
     for shard, kind, candidates in lists:
         version = snapshots[shard.region].version
         by_shard.setdefault(shard.key, FromSnapshot(version, {})).value[kind] = candidates
@@ -66,7 +68,8 @@ def _collected(
             continue
         found = int((candidates.items >= 0).sum())
         counts[f"{kind}_candidates"] = counts.get(f"{kind}_candidates", 0) + found
-    return dg.Output(by_shard, metadata={"dagster/row_count": sum(counts.values()), **counts})
+    facts = {"dagster/row_count": sum(counts.values()), "seconds": perf_counter() - started}
+    return dg.Output(by_shard, metadata={**facts, **counts})
 
 
 def _snapshots(

@@ -1,5 +1,7 @@
 """Clusters of the catalogue: what "home" means to a person, and so what is new to them."""
 
+from time import perf_counter
+
 import dagster as dg
 import numpy as np
 
@@ -28,7 +30,8 @@ def entity_clusters(
     """About √items clusters per type, from the vectors; the novelty quota reads a person's home
     clusters from it."""
     labelled: dict[str, FromSnapshot] = {}
-    metadata: dict[str, int] = {}
+    metadata: dict[str, int | float] = {}
+    started = perf_counter()
     for database in platform.databases:
         region = str(database.region)
         snapshot: RegionSnapshot = interaction_matrices[region]
@@ -39,4 +42,5 @@ def entity_clusters(
             labels[kind] = cluster_items(vectors, seed=SEED)
             metadata[f"{kind}_clusters_{region}"] = len(np.unique(labels[kind]))
         labelled[region] = FromSnapshot(snapshot.version, labels)
+    metadata["seconds"] = perf_counter() - started
     return dg.Output(labelled, metadata=metadata)

@@ -1,5 +1,7 @@
 """Collaborative factors: one fit per region and type; nothing of a person leaves its region."""
 
+from time import perf_counter
+
 import dagster as dg
 from scipy import sparse
 
@@ -31,8 +33,10 @@ def collaborative_factors(interaction_matrices: StoredValues) -> dg.Output[dict]
         snapshot: RegionSnapshot = interaction_matrices[region]
         factors = {}
         for kind, entity in snapshot.entities.items():
+            started = perf_counter()
             side = side_rows(snapshot) if kind == "artist" else None
             factors[kind] = train_als(entity.plays, config=CONFIG, seed=SEED, side_rows=side)
+            metadata[f"{kind}_fit_seconds_{region}"] = perf_counter() - started
             known = int((factors[kind].users != 0).any(axis=1).sum())
             metadata[f"{kind}_users_with_factors_{region}"] = known
         fitted[region] = FromSnapshot(snapshot.version, factors)

@@ -1,5 +1,7 @@
 """Interaction matrices: each region's people, catalogue and plays as arrays, read once per run."""
 
+from time import perf_counter
+
 import dagster as dg
 
 from seda.activity.snapshot import RegionSnapshot, load_snapshot
@@ -26,10 +28,12 @@ def interaction_matrices(platform: dg.ResourceParam[Platform]) -> dg.Output[dict
 
     Positions in every later intermediate result are positions in this snapshot."""
     snapshots: dict[str, RegionSnapshot] = {}
-    metadata: dict[str, int | str] = {}
+    metadata: dict[str, int | float | str] = {}
     for database in platform.databases:
         region = str(database.region)
+        started = perf_counter()
         snapshots[region] = snapshot = load_snapshot(database)
+        metadata[f"seconds_{region}"] = perf_counter() - started
         metadata[f"users_{region}"] = len(snapshot.user_ids)
         metadata[f"friendships_{region}"] = snapshot.friends.nnz
         metadata[f"snapshot_{region}"] = snapshot.version

@@ -1,6 +1,7 @@
 """Candidate sets and ranked lists: the sources' union without what is blocked, then the ranking."""
 
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any
 
 import dagster as dg
@@ -118,6 +119,7 @@ def ranked_recommendations(
     at every prefix, reasons with their evidence."""
     ranked: dict[str, FromSnapshot] = {}
     metadata: dict[str, Any] = {}
+    started = perf_counter()
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         snapshot: RegionSnapshot = interaction_matrices[region]
         database = platform.databases[region]
@@ -145,6 +147,7 @@ def ranked_recommendations(
                 lists = recommend(inputs, weights=weights, k=LIST_LENGTH)
                 ranked[shard.key].value[kind] = lists
                 _count(metadata, kind, lists)
+    metadata["seconds"] = perf_counter() - started
     return dg.Output(ranked, metadata=metadata)
 
 

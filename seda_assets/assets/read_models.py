@@ -1,6 +1,7 @@
 """Publishing: rows and cards of a new generation are loaded beside, then one flip serves them."""
 
 from datetime import datetime, timedelta
+from time import perf_counter
 from typing import Any
 
 import dagster as dg
@@ -92,7 +93,7 @@ def published_lists(
     totals = {"recommendations": 0, "cards": 0}
     slowest_flip = 0.0
     generations = []
-    now = platform.now()
+    now, started = platform.now(), perf_counter()
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         database, snapshot = platform.databases[region], interaction_matrices[region]
         publisher = _ShardPublisher(database, snapshot, now, platform, context.run.run_id)
@@ -104,7 +105,11 @@ def published_lists(
             totals["cards"] += cards
             slowest_flip = max(slowest_flip, report.seconds)
         drop_unreferenced(database, now=now, cursor_lifetime=CURSOR_LIFETIME)
-    facts = {"newest_generation": max(generations, default=0), "slowest_flip_s": slowest_flip}
+    facts = {
+        "newest_generation": max(generations, default=0),
+        "slowest_flip_seconds": slowest_flip,
+        "seconds": perf_counter() - started,
+    }
     yield dg.MaterializeResult(
         asset_key=RECOMMENDATIONS,
         metadata={"dagster/row_count": totals["recommendations"], **facts},

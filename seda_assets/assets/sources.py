@@ -4,9 +4,13 @@ An observation records how many rows there are and a version of the contents, pe
 materialises anything.
 """
 
+from typing import Any
+
 import dagster as dg
 from psycopg import sql
 
+from seda.privacy.datamap import holds_people
+from seda_assets.assets.samples import sample_rows
 from seda_assets.resources import Platform
 
 # Relation → expressions whose values change when its rows do. Row counts are always part of it.
@@ -50,16 +54,20 @@ def observe(platform: Platform, relation: str) -> dg.ObserveResult:
     query = sql.SQL("select count(*), md5(concat_ws('|', count(*), {})) from {}").format(
         sql.SQL(SOURCES[relation]), sql.Identifier("seda", relation)
     )
-    counts, versions = {}, []
+    counts: dict[str, Any] = {}
+    total, versions = 0, []
     for database in platform.databases:
         with database.transaction() as connection:
             row = connection.execute(query).fetchone()
             assert row is not None
             counts[f"rows_{database.region}"] = row[0]
+            total += row[0]
             versions.append(row[1])
+    if not holds_people(relation):
+        counts["sample"] = sample_rows(platform, f"seda.{relation}")
     return dg.ObserveResult(
         data_version=dg.DataVersion("-".join(version[:12] for version in versions)),
-        metadata={"dagster/row_count": sum(counts.values()), **counts},
+        metadata={"dagster/row_count": total, **counts},
     )
 
 

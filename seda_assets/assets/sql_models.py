@@ -15,11 +15,11 @@ from seda.database.sql_models import (
 )
 from seda.privacy.datamap import data_map, holds_people
 from seda.settings import REPOSITORY
+from seda_assets.assets.samples import sample_rows
 from seda_assets.automation.freshness import HOURLY
 from seda_assets.resources import Platform
 
 MODELS = load_models(REPOSITORY / "dbt_like_sql", {f"seda.{name}" for name in data_map()})
-SAMPLE_ROWS = 5
 
 
 def _key(relation: str) -> dg.AssetKey:
@@ -118,18 +118,8 @@ def _metadata(
         for name in ("rows", "inserted", "updated", "deleted", "seconds"):
             metadata[f"{name}_{region}"] = getattr(result, name)
     if not holds_people(model.name):  # no row of a person leaves its region's database
-        metadata["sample"] = dg.MetadataValue.md(_sample(platform, model))
+        metadata["sample"] = sample_rows(platform, model.relation)
     return metadata
-
-
-def _sample(platform: Platform, model: SqlModel) -> str:
-    """A few rows of a catalogue model as a Markdown table."""
-    database = next(iter(platform.databases))
-    with database.transaction() as connection:
-        cursor = connection.execute(f"select * from {model.relation} limit {SAMPLE_ROWS}")  # noqa: S608
-        header = [column.name for column in cursor.description or ()]
-        lines = [header, ["---"] * len(header), *([str(v) for v in row] for row in cursor)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 sql_model_assets = [_asset(model) for model in MODELS.values()]

@@ -1,5 +1,6 @@
 """Vectors: catalogue entities are embedded where their text changed; people are weighted means."""
 
+from time import perf_counter
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from seda.embeddings.taste import taste_vectors as weighted_means
 from seda.vectorstore.aligned import load_aligned
 from seda.vectorstore.refresh import refresh_vectors, store_changed_vectors
 from seda_assets.assets.column_schemas import columns
+from seda_assets.assets.samples import sample_rows
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
 from seda_assets.regional_files import StoredValues
@@ -48,13 +50,15 @@ def _entity_vectors(entity_type: str, sources: list[str]) -> dg.AssetsDefinition
         metadata: dict[str, Any] = {}
         total = 0
         for database in platform.databases:
-            embedder = platform.embedder(database.region)
+            embedder, started = platform.embedder(database.region), perf_counter()
             refresh = refresh_vectors(database, entity_type, embedder, now=platform.now())
             total += refresh.total
             metadata[f"vectors_{database.region}"] = refresh.total
+            metadata[f"seconds_{database.region}"] = perf_counter() - started
             metadata[f"embedded_{database.region}"] = refresh.embedded
             metadata[f"removed_{database.region}"] = refresh.removed
             metadata[f"space_{database.region}"] = embedder.space.id
+        metadata["sample"] = sample_rows(platform, f"seda.{entity_type}s_vectors")
         return dg.MaterializeResult(metadata={"dagster/row_count": total, **metadata})
 
     return vectors
@@ -91,6 +95,7 @@ def taste_vectors(
     vectors, unit norm (no text of a person is sent anywhere). Also written to `user_vectors`."""
     results: dict[str, FromSnapshot] = {}
     with_taste = changed = 0
+    started = perf_counter()
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         database, embedder = platform.databases[region], platform.embedder(region)
         snapshot: RegionSnapshot = interaction_matrices[region]
@@ -112,7 +117,8 @@ def taste_vectors(
             )
             with_taste, changed = with_taste + stored.total, changed + stored.embedded
             results[shard.key] = FromSnapshot(snapshot.version, taste)
-    return dg.Output(results, metadata={"dagster/row_count": with_taste, "changed": changed})
+    facts = {"dagster/row_count": with_taste, "changed": changed}
+    return dg.Output(results, metadata={**facts, "seconds": perf_counter() - started})
 
 
 def _means(affinity: dict[str, sparse.csr_matrix], parts: dict[str, np.ndarray]) -> np.ndarray:

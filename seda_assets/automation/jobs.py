@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from seda_assets.assets.sql_models import MODELS
 from seda_assets.automation.partitions import user_shards
 
 _everything = dg.AssetSelection.all() - dg.AssetSelection.groups("sources")
@@ -16,7 +17,7 @@ nightly = dg.define_asset_job(
 
 hourly = dg.define_asset_job(
     "hourly",
-    selection=dg.AssetSelection.groups("summaries")
+    selection=dg.AssetSelection.assets(*(model.relation.split(".") for model in MODELS.values()))
     | dg.AssetSelection.assets("interaction_matrices", "taste_vectors"),
     description="Popularity and summaries, and the taste vectors that follow from them.",
     executor_def=dg.in_process_executor,

@@ -69,6 +69,13 @@ def test_work_per_person_is_partitioned_and_one_run_covers_all_shards() -> None:
     assert {key.split("-")[0] for key in keys} == {"eu", "global"}
 
 
+def test_the_hourly_job_does_summaries_and_taste_and_publishes_nothing() -> None:
+    job = definitions.resolve_job_def("hourly")
+    keys = {key.path[-1] for key in job.asset_layer.executable_asset_keys}
+    assert {"entity_popularity", "user_activity_summary", "taste_vectors"} <= keys
+    assert "recommendations" not in keys
+
+
 def test_schedules_and_sensors_ship_running() -> None:
     repository = definitions.get_repository_def()
     assert {schedule.name for schedule in repository.schedule_defs} >= {
