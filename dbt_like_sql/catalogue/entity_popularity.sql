@@ -1,13 +1,13 @@
 -- materialized: merge
 -- owner: team:data
 -- group: catalogue
--- description: How much every public catalogue entity is listened to in this region. `popularity`
---   (0 to 1) is the log of its heat relative to the hottest of its type, where heat sums
---   ln(1 + plays) over people and periods and halves every 30 days. `trending` (0 to 1) compares
---   the rate with a half-life of 3 days to that of 30 days: 0 is steady or falling, 1 is all new;
---   small numbers are drawn towards steady. `recency` (0 to 1) halves every 14 days since the
---   entity was last played or entered the catalogue. All are rounded to four places, so that one
---   play does not rewrite the table.
+-- description: How much every public catalogue entity is listened to, joined and followed in this
+--   region. `popularity` (0 to 1) is the log of its heat relative to the hottest of its type,
+--   where heat sums ln(1 + plays) over people and periods and halves every 30 days. `trending`
+--   (0 to 1) compares the rate with a half-life of 3 days to that of 30 days: 0 is steady or
+--   falling, 1 is all new; small numbers are drawn towards steady. `recency` (0 to 1) halves every
+--   14 days since the entity was last played or entered the catalogue. All are rounded to four
+--   places, so that one play does not rewrite the table.
 -- unique: [entity_type, entity_id]
 -- not_null: [plays, listeners, popularity, trending, recency]
 -- accepted_values: {entity_type: [room, playlist, artist]}

@@ -3,15 +3,12 @@
 What is there already is not made again: the second demo starts what the first one computed.
 """
 
-import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import typer
-from rich.console import Console
 
 from seda.cli import services
-from seda.cli.embedded_cluster import is_complete
 from seda.cli.feed import describe, fetch_feed, print_feed, somebody, token_of
 from seda.cli.materialising import materialise
 from seda.cli.processes import Supervisor
@@ -21,20 +18,14 @@ from seda.cli.session import open_databases
 from seda.cli.signals import StopRequested, follow_make
 from seda.database.migrate import migrate
 from seda.database.regions import Databases, Region
-from seda.errors import SedaError
 from seda.sandbox.loading import refuse_production
 from seda.sandbox.profiles import PROFILES
 from seda.sandbox.seeding import seed_sandbox
 from seda.settings import Settings, load_settings
 
-_FIRST_START_BYTES = 700 << 20
-_LATER_START_BYTES = 64 << 20
+_DEMO_BYTES = 500 << 20
 _TOKEN_LIFETIME = timedelta(hours=24)
 _INTERRUPTED = 130
-
-
-class FullHomeError(SedaError):
-    """There is not enough room for the embedded databases."""
 
 
 def run_demo(profile: str, *, once: bool) -> None:
@@ -44,7 +35,7 @@ def run_demo(profile: str, *, once: bool) -> None:
 
     def work(supervisor: Supervisor) -> None:
         ports = _ports(settings, once=once)
-        databases, environment = _open(settings, supervisor)
+        databases, environment = _open(settings, supervisor, room=_DEMO_BYTES)
         _seed_if_empty(databases, profile)
         _materialise_if_unpublished(databases, supervisor, environment)
         _start_api(supervisor, environment, ports)
@@ -98,27 +89,15 @@ def _ports(settings: Settings, *, once: bool) -> services.Ports:
     return services.Ports.claim(settings)
 
 
-def _open(settings: Settings, supervisor: Supervisor) -> tuple[Databases, dict[str, str]]:
+def _open(
+    settings: Settings, supervisor: Supervisor, *, room: int = 0
+) -> tuple[Databases, dict[str, str]]:
     """The databases, up to date, and the environment of whatever uses them."""
-    _refuse_full(settings)
     typer.echo("Starting the databases.")
-    databases = supervisor.keep_open(open_databases(settings))
+    databases = supervisor.keep_open(open_databases(settings, room=room))
     environment = services.child_environment(settings, databases)
     migrate(databases)
     return databases, environment
-
-
-def _refuse_full(settings: Settings) -> None:
-    """Better said before the databases are filled than in the middle of it."""
-    home = settings.home_directory()
-    first = settings.database_url is None and not is_complete(home / "postgres")
-    needed = _FIRST_START_BYTES if first else _LATER_START_BYTES
-    free = shutil.disk_usage(home).free
-    if free < needed:
-        raise FullHomeError(
-            f"SEDA_HOME {home} has {free >> 20} MB left and {needed >> 20} MB are needed: free "
-            "some space there, or set SEDA_HOME to another folder."
-        )
 
 
 def _seed_if_empty(databases: Databases, profile: str) -> None:
@@ -178,7 +157,7 @@ def _show_feeds(settings: Settings, databases: Databases, ports: services.Ports)
         return None
     token = token_of(settings, listener.sub, _TOKEN_LIFETIME)
     typer.echo("")
-    print_feed(_console(), listener, fetch_feed(ports.api, token))
+    print_feed(listener, fetch_feed(ports.api, token))
     european = somebody(databases, Region.EU)
     if european:
         their_token = token_of(settings, european.sub, _TOKEN_LIFETIME)
@@ -186,12 +165,6 @@ def _show_feeds(settings: Settings, databases: Databases, ports: services.Ports)
         typer.echo(f"EU listener {european.name}: {describe(feed)}, served from the EU database")
     typer.echo("")
     return token
-
-
-def _console() -> Console:
-    """Where no terminal says how wide it is, wide enough for the reasons."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
 
 
 def _show_addresses(ports: services.Ports, token: str | None) -> None:

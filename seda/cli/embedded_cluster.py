@@ -42,7 +42,7 @@ def end_cluster(data_directory: Path) -> None:
     Raises:
         ClusterInUseError: a live process still holds it.
     """
-    holders = [pid for pid in _holders(data_directory) if psutil.pid_exists(pid)]
+    holders = _holders(data_directory)
     if holders:
         raise ClusterInUseError(
             f"Process {holders[0]} works with the databases in {data_directory}: stop it first."
@@ -58,10 +58,21 @@ def end_cluster(data_directory: Path) -> None:
 
 
 def _holders(data_directory: Path) -> list[int]:
+    """Live processes that signed in; one younger than the list only has a dead one's id."""
+    signed_in = data_directory / ".handle_pids.json"
     try:
-        return [int(pid) for pid in json.loads((data_directory / ".handle_pids.json").read_text())]
+        pids = [int(pid) for pid in json.loads(signed_in.read_text())]
+        written = signed_in.stat().st_mtime
     except (OSError, ValueError):
         return []
+    holders = []
+    for pid in pids:
+        try:
+            if psutil.Process(pid).create_time() <= written:
+                holders.append(pid)
+        except psutil.Error:
+            continue
+    return holders
 
 
 def _server(data_directory: Path) -> psutil.Process | None:

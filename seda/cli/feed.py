@@ -9,10 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from seda.cli.readiness import HOST
+from seda.cli.tables import new_table, print_table
 from seda.database.regions import Databases, Region
 from seda.errors import SedaError
 from seda.people.tokens import mint_token
@@ -40,7 +40,11 @@ limit 1
 
 
 class FeedError(SedaError):
-    """The API did not give a feed, or no token can be made for it."""
+    """The API did not give a feed."""
+
+
+class ForeignTokensError(SedaError):
+    """Tokens are not ours to mint."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,12 @@ def token_of(settings: Settings, sub: UUID, lifetime: timedelta) -> str:
     """A token that this platform's own services accept.
 
     Raises:
-        FeedError: tokens are somebody else's to mint.
+        ForeignTokensError: tokens are somebody else's to mint.
     """
-    if settings.jwks_url:
-        raise FeedError(
-            "SEDA_JWKS_URL is set, so only the identity provider mints tokens: sign in there, or "
-            "unset it."
+    if settings.jwks_url or settings.env == "production":
+        reason = "SEDA_JWKS_URL is set" if settings.jwks_url else "SEDA_ENV is production"
+        raise ForeignTokensError(
+            f"{reason}, so only the identity provider mints tokens: sign in there."
         )
     return mint_token(
         settings.signing_secret(),
@@ -108,29 +112,23 @@ def fetch_feed(port: int, token: str, limit: int = _ITEMS) -> dict[str, Any]:
     return feed
 
 
-def print_feed(console: Console, person: Person, feed: dict[str, Any]) -> None:
+def print_feed(person: Person, feed: dict[str, Any]) -> None:
     """One person's feed as a table, best first."""
-    table = Table(
-        title=f"The feed of {person.name}", title_justify="left", box=None, pad_edge=False
-    )
-    for name, justify in (
-        ("#", "right"), ("type", "left"), ("name", "left"), ("score", "right"), ("new", "left"),
-        ("why", "left"),
-    ):  # fmt: skip
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table = new_table(
+        f"The feed of {person.name}", "#", "type", "name", "score", "new", "why",
+        right=("#", "score"),
+    )  # fmt: skip
     for item in feed["items"]:
         table.add_row(
             str(item["rank"]),
             item["entity_type"],
-            item["name"],
+            escape(item["name"]),
             f"{item['score']:.2f}",
             "new" if item["is_new"] else "",
-            "; ".join(_reasons(item)),
+            escape("; ".join(_reasons(item))),
         )
-    with console.capture() as drawn:
-        console.print(table)
-    lines = (line.rstrip() for line in drawn.get().splitlines())
-    typer.echo("\n".join([*lines, describe(feed)]))
+    print_table(table)
+    typer.echo(describe(feed))
 
 
 def _reasons(item: dict[str, Any]) -> Sequence[str]:

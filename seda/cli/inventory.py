@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
 from seda.cli.leftovers import recorded
 from seda.cli.services import MATERIALISATION
+from seda.cli.tables import new_table, print_table
 from seda.database.regions import Databases, RegionalDatabase
 
 _SIZE = "select pg_database_size(current_database())"
@@ -34,33 +34,33 @@ order by p.shard, p.arm
 
 def print_processes(home: Path) -> None:
     """Every supervised process that runs."""
-    table = _table("Running", "process", "id", "for")
+    table = new_table("Running", "process", "id", "for")
     records = [*recorded(home / "run"), *recorded(home / "run" / MATERIALISATION)]
     for record in records:
         process = record.process()
         if process is not None:
             table.add_row(record.name, str(record.pid), _ago(record.created))
-    console = _console()
     if table.row_count:
-        console.print(table)
+        print_table(table)
     else:
-        console.print(f"Nothing runs in {home}.", soft_wrap=True)
+        typer.echo(f"Nothing runs in {home}.")
 
 
 def print_databases(databases: Databases) -> None:
     """Sizes, rows and served generations of both regions."""
-    contents = _table("Databases", "region", "size", "rows")
-    served = _table("Served", "region", "shard", "arm", "generation", "model", "types", "published")
+    contents = new_table("Databases", "region", "size", "rows")
+    served = new_table(
+        "Served", "region", "shard", "arm", "generation", "model", "types", "published"
+    )
     for database in databases:
         contents.add_row(str(database.region), *_contents(database))
         for row in _served(database):
             served.add_row(str(database.region), *row)
-    console = _console()
-    console.print(contents)
+    print_table(contents)
     if served.row_count:
-        console.print(served)
+        print_table(served)
     else:
-        console.print("Nothing is published yet: run `seda materialize`.")
+        typer.echo("Nothing is published yet: run `seda materialize`.")
 
 
 def _contents(database: RegionalDatabase) -> tuple[str, str]:
@@ -85,15 +85,3 @@ def _ago(moment: float) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(width=120, highlight=False)

@@ -67,10 +67,13 @@ class Supervisor:
     supervises the same folder.
     """
 
-    def __init__(self, home: Path, folder: str = "") -> None:
+    def __init__(
+        self, home: Path, folder: str = "", *, grace_seconds: float = _GRACE_SECONDS
+    ) -> None:
         self.run_folder = home / "run" / folder
         self.log_folder = home / "logs"
         self.children: list[Child] = []
+        self._grace_seconds = grace_seconds
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:
@@ -173,7 +176,7 @@ class Supervisor:
         """SIGTERM every child, newest first; SIGKILL all that is left of them after the grace."""
         for child in reversed(self.children):
             child.process.terminate()
-        deadline = time.monotonic() + _GRACE_SECONDS
+        deadline = time.monotonic() + self._grace_seconds
         for child in reversed(self.children):
             try:
                 child.process.wait(max(0.0, deadline - time.monotonic()))

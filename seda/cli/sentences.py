@@ -12,6 +12,11 @@ from typer.core import TyperGroup
 
 from seda.errors import SedaError
 
+_UNREADABLE_URL = (
+    "A database URL cannot be read: write SEDA_DATABASE_URL, SEDA_EU_DATABASE_URL and "
+    "SEDA_DAGSTER_DATABASE_URL as postgresql://user@host/database."
+)
+
 
 class Sentences(TyperGroup):
     """The group of all commands; failures leave it as a sentence."""
@@ -57,15 +62,28 @@ def _sentence_of_settings(problem: BaseException) -> str | None:
 
 def _sentence_of_database(problem: BaseException) -> str | None:
     sqlalchemy = sys.modules.get("sqlalchemy.exc")
-    if sqlalchemy is not None and isinstance(problem, sqlalchemy.DBAPIError):
-        problem = problem.orig or problem
+    if sqlalchemy is not None:
+        if isinstance(problem, sqlalchemy.ArgumentError):
+            return _UNREADABLE_URL
+        if isinstance(problem, sqlalchemy.DBAPIError):
+            problem = problem.orig or problem
     psycopg = sys.modules.get("psycopg")
-    if psycopg is None or not isinstance(problem, psycopg.OperationalError):
-        if psycopg is not None and isinstance(problem, psycopg.errors.UndefinedTable):
-            return "The database is not migrated: run `seda migrate` first."
+    if psycopg is None or not isinstance(problem, psycopg.Error):
         return None
-    reason = str(problem).strip().splitlines()
-    return (
-        f"The database does not do its work ({reason[0] if reason else type(problem).__name__}): "
-        "check SEDA_DATABASE_URL, the server and its free space."
-    )
+    reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+    if isinstance(problem, psycopg.errors.UndefinedTable):
+        return "The database is not migrated: run `seda migrate` first."
+    if isinstance(
+        problem, psycopg.errors.InsufficientPrivilege | psycopg.errors.FeatureNotSupported
+    ):
+        return (
+            f"The database refuses what the platform needs ({reason}): see the README for what a "
+            "server and its user must be able to do."
+        )
+    if isinstance(problem, psycopg.OperationalError):
+        return (
+            f"The database does not do its work ({reason}): check SEDA_DATABASE_URL, the server "
+            "and its free space."
+        )
+    # Without a code of the server it is about the connection's own parameters.
+    return _UNREADABLE_URL if problem.sqlstate is None else None

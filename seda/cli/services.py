@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import psycopg
+
 from seda.cli.leftovers import end_leftovers
 from seda.cli.processes import AlreadyRunningError, Service, Supervisor, lock
 from seda.cli.readiness import HOST, accepts_socket, accepts_tcp, answers_http, claim_ports
 from seda.cli.stuck_runs import end_stuck_runs
-from seda.database.regions import Databases
+from seda.database.regions import Databases, DatabaseUnreachableError, libpq_url
 from seda.settings import REPOSITORY, Settings
 
 _LONGEST_SOCKET_PATH = 100
@@ -55,7 +57,11 @@ def child_environment(settings: Settings, databases: Databases) -> dict[str, str
     """What every child runs with: this process's environment, and our databases and home by name.
 
     A child finds its databases by URL, so it never starts or holds the embedded server.
+
+    Raises:
+        DatabaseUnreachableError: Dagster's own database does not answer.
     """
+    _require_dagster_database(databases)
     home = settings.home_directory()
     artifacts = home / "dagster"
     artifacts.mkdir(exist_ok=True)
@@ -65,8 +71,21 @@ def child_environment(settings: Settings, databases: Databases) -> dict[str, str
         "SEDA_HOME": str(home),
         "DAGSTER_HOME": str(REPOSITORY),
         "SEDA_DAGSTER_ARTIFACTS": str(artifacts),
+        # Switched off in dagster.yaml too, but then it still makes its folders in DAGSTER_HOME.
+        "DAGSTER_DISABLE_TELEMETRY": "1",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _require_dagster_database(databases: Databases) -> None:
+    # Dagster would say it in a hundred lines.
+    try:
+        psycopg.connect(libpq_url(databases.dagster_url), connect_timeout=5).close()
+    except psycopg.OperationalError as problem:
+        raise DatabaseUnreachableError(
+            f"Dagster's database does not answer ({str(problem).splitlines()[0]}): check "
+            "SEDA_DAGSTER_DATABASE_URL and that the server is up."
+        ) from problem
 
 
 def api(environment: Mapping[str, str], port: int) -> Service:
@@ -77,6 +96,7 @@ def api(environment: Mapping[str, str], port: int) -> Service:
         (sys.executable, "-m", "serving.api"),
         {**environment, "SEDA_API_PORT": str(port)},
         answers_http(port, "/readyz"),
+        ready_within_seconds=120,
     )
 
 
@@ -88,6 +108,7 @@ def realtime(environment: Mapping[str, str], port: int) -> Service:
         (sys.executable, "-m", "serving.realtime"),
         {**environment, "SEDA_REALTIME_PORT": str(port)},
         accepts_tcp(port),
+        ready_within_seconds=120,
     )
 
 

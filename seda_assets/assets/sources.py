@@ -10,6 +10,7 @@ import dagster as dg
 from psycopg import sql
 
 from seda.privacy.datamap import holds_people
+from seda_assets.assets.column_schemas import stored_columns
 from seda_assets.assets.samples import sample_rows
 from seda_assets.resources import Platform
 
@@ -63,6 +64,7 @@ def observe(platform: Platform, relation: str) -> dg.ObserveResult:
             counts[f"rows_{database.region}"] = row[0]
             total += row[0]
             versions.append(row[1])
+    counts["dagster/column_schema"] = stored_columns(platform, f"seda.{relation}")
     if not holds_people(relation):
         counts["sample"] = sample_rows(platform, f"seda.{relation}")
     return dg.ObserveResult(

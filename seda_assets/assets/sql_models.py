@@ -15,6 +15,7 @@ from seda.database.sql_models import (
 )
 from seda.privacy.datamap import data_map, holds_people
 from seda.settings import REPOSITORY
+from seda_assets.assets.column_schemas import stored_columns
 from seda_assets.assets.samples import sample_rows
 from seda_assets.automation.freshness import HOURLY
 from seda_assets.resources import Platform
@@ -71,9 +72,6 @@ def _asset(model: SqlModel) -> dg.AssetsDefinition:
                 metadata={
                     "dagster/relation_identifier": model.relation,
                     "dagster/column_lineage": _lineage(model),
-                    "dagster/column_schema": dg.TableSchema(
-                        [dg.TableColumn(column) for column in model.columns]
-                    ),
                 },
             )
         ],
@@ -94,7 +92,9 @@ def _asset(model: SqlModel) -> dg.AssetsDefinition:
             yield dg.AssetCheckResult(
                 passed=False,
                 asset_key=key,
-                check_name=next(name for name in checks if failure.check.startswith(name)),
+                check_name=next(
+                    (name for name in checks if failure.check.startswith(name)), "unique"
+                ),
                 metadata={"problem": str(failure), "rows": failure.count},
             )
             raise
@@ -114,6 +114,7 @@ def _metadata(
     platform: Platform, model: SqlModel, merged: dict[str, MergeResult]
 ) -> dict[str, Any]:
     metadata: dict[str, Any] = {"dagster/row_count": sum(result.rows for result in merged.values())}
+    metadata["dagster/column_schema"] = stored_columns(platform, model.relation)
     for region, result in merged.items():
         for name in ("rows", "inserted", "updated", "deleted", "seconds"):
             metadata[f"{name}_{region}"] = getattr(result, name)

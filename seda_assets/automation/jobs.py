@@ -5,7 +5,7 @@ import dagster as dg
 from seda_assets.assets.sql_models import MODELS
 from seda_assets.automation.partitions import user_shards
 
-_everything = dg.AssetSelection.all() - dg.AssetSelection.groups("sources")
+_everything = dg.AssetSelection.all()
 
 nightly = dg.define_asset_job(
     "nightly",
@@ -26,7 +26,7 @@ hourly = dg.define_asset_job(
 
 observe_sources = dg.define_asset_job(
     "observe_sources",
-    selection=dg.AssetSelection.groups("sources"),
+    selection=dg.AssetSelection.groups("sources", include_sources=True),
     description="Row counts and versions of every source.",
     executor_def=dg.in_process_executor,
 )

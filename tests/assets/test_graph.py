@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 
 from seda.database.regions import Region
+from seda_assets.assets.sources import SOURCES
 from seda_assets.automation.sensors import unserved_people, unserved_shards
 from seda_assets.materialize import materialize_graph
 from tests.assets.conftest import World
@@ -26,6 +27,15 @@ def test_everything_is_materialised_in_one_run(world: World) -> None:
         dg.AssetKey(["seda", "recommendations"])
     )
     assert partitions == set(world.platform.shards)
+
+
+def test_every_source_is_observed_with_its_columns(world: World) -> None:
+    for name in SOURCES:
+        latest = world.instance.fetch_observations(dg.AssetKey(["seda", name]), limit=1).records
+        assert latest, name
+        metadata = latest[0].asset_observation.metadata
+        assert metadata["dagster/row_count"].value >= 0
+        assert len(metadata["dagster/column_schema"].value.columns) > 1
 
 
 @pytest.mark.parametrize("region", list(Region))

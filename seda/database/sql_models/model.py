@@ -196,7 +196,9 @@ def _tables(path: Path, query: exp.Query, known: Collection[str]) -> dict[str, l
 
 
 def _columns(path: Path, query: exp.Query, header: ModelHeader) -> tuple[str, ...]:
-    columns = tuple(query.named_selects)
+    columns = tuple(
+        each.alias or (each.name if isinstance(each, exp.Column) else "") for each in query.selects
+    )
     if not all(columns) or len(set(columns)) < len(columns):
         raise SqlModelError(
             path, None, f"give every column a name of its own; these are {', '.join(columns)}."

@@ -1,0 +1,45 @@
+"""Runs the real command line as a process, in an environment without the developer's settings."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Protocol
+
+Answer = subprocess.CompletedProcess[str]
+_OWN = re.compile(r"(SEDA|DAGSTER|PG|MAKE)[A-Z_]*|MFLAGS")
+
+
+class Seda(Protocol):
+    """Runs `seda` with these arguments and settings, in a folder and a home of its own."""
+
+    def __call__(self, *arguments: object, **settings: object) -> Answer: ...
+
+
+def clean_environment(**settings: object) -> dict[str, str]:
+    """This process's environment with these settings and no other of ours, nor make's."""
+    inherited = {name: value for name, value in os.environ.items() if not _OWN.fullmatch(name)}
+    return inherited | {name: str(value) for name, value in settings.items()}
+
+
+def run_seda(folder: Path, *arguments: object, **settings: object) -> Answer:
+    """The console script's answer."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("seda"), *map(str, arguments)],
+        env=clean_environment(**{"SEDA_HOME": folder / "home"} | settings),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def sentence(answer: Answer) -> str:
+    """The one line that a refused command left on stderr."""
+    assert answer.returncode == 1, answer
+    lines = answer.stderr.splitlines()
+    assert len(lines) == 1, answer.stderr
+    return lines[0]

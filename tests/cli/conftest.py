@@ -1,0 +1,26 @@
+"""The command line over nothing, and over a test's own two databases."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from seda.database.regions import Databases, Region
+from tests.cli.cli_runs import Seda, run_seda
+
+
+@pytest.fixture
+def seda(tmp_path: Path) -> Seda:
+    """`seda("status", SEDA_API_PORT=1)`, with a home of its own."""
+    return partial(run_seda, tmp_path)
+
+
+@pytest.fixture
+def seda_here(tmp_path: Path, databases: Databases) -> Seda:
+    """The same over this test's two migrated databases."""
+    return partial(
+        run_seda,
+        tmp_path,
+        SEDA_DATABASE_URL=databases[Region.GLOBAL].url,
+        SEDA_EU_DATABASE_URL=databases[Region.EU].url,
+    )
