@@ -62,7 +62,7 @@ def stop_signals() -> Iterator[None]:
     """
     before = {}
     if _requests.listeners == 0:
-        _requests.stopping = False
+        _requests.stopping, _requests.raised_at = False, -_ECHO_SECONDS
         for number in _STOPPING:
             if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                 continue

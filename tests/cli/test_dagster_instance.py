@@ -5,6 +5,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import TickStatus
 from dagster_graphql.schema import create_schema
 from graphql import parse, validate
 
@@ -49,14 +51,10 @@ def test_the_instance_is_set_up_for_a_machine_that_people_wait_for(
     assert instance.run_coordinator.dequeue_interval_seconds == 1  # type: ignore[attr-defined]
     assert instance.run_monitoring_enabled
     assert not instance.telemetry_enabled
-    retention = instance.get_tick_retention_settings(dg.DagsterInstance.__mro__ and _sensor())
-    assert all(0 < days < 60 for days in retention.values())
-
-
-def _sensor():
-    from dagster._core.definitions.run_request import InstigatorType
-
-    return InstigatorType.SENSOR
+    for instigator in (InstigatorType.SENSOR, InstigatorType.SCHEDULE):
+        kept = instance.get_tick_retention_settings(instigator)
+        for status in (TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE):
+            assert 0 < kept[status] <= 30
 
 
 def test_what_is_asked_of_the_ui_is_in_its_schema() -> None:

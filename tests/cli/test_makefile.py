@@ -1,4 +1,4 @@
-"""`make` on a bare checkout: it finds a Python that works, installs once, repairs what broke off."""
+"""`make` on a bare checkout: finds a Python that works, installs once, repairs what broke off."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ PYTHON = """#!/bin/sh
 echo "$*" >>{log}
 case "$*" in
     *-m\\ venv*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
-    *pip*) [ ! -e {broken} ] ;;
+    *-m\\ pip*) [ ! -e {broken} ] ;;
     *pytest*) env ;;
 esac
 """

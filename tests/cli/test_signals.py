@@ -24,12 +24,17 @@ def test_a_stopping_signal_is_an_exception(number: int) -> None:
 
 def test_the_same_signal_again_does_not_disturb_the_cleaning_up() -> None:
     cleaned = []
-    with pytest.raises(StopRequested), stop_signals():
-        try:
-            ask()
-        finally:
-            ask()  # as `make` does, which passes on what the whole group got already
-            cleaned.append(True)
+
+    def work() -> None:
+        with stop_signals():
+            try:
+                ask()
+            finally:
+                ask()  # as `make` does, which passes on what the whole group got already
+                cleaned.append(True)
+
+    with pytest.raises(StopRequested):
+        work()
 
     assert cleaned
 
@@ -42,17 +47,26 @@ def test_whoever_is_stopping_is_not_asked_again() -> None:
 
 def test_a_held_signal_waits_for_the_end_of_the_block() -> None:
     done = []
-    with pytest.raises(StopRequested), stop_signals(), held_signals():
-        ask()
-        done.append(True)
+
+    def work() -> None:
+        with stop_signals(), held_signals():
+            ask()
+            done.append(True)
+
+    with pytest.raises(StopRequested):
+        work()
 
     assert done
 
 
 def test_a_failure_under_a_held_signal_is_the_request_to_stop() -> None:
-    with pytest.raises(StopRequested), stop_signals(), held_signals():
-        ask()
-        raise OSError("the same Ctrl-C ended my child")
+    def work() -> None:
+        with stop_signals(), held_signals():
+            ask()
+            raise OSError("the same Ctrl-C ended my child")
+
+    with pytest.raises(StopRequested):
+        work()
 
 
 def test_what_nohup_switched_off_stays_off() -> None:
