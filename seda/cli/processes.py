@@ -70,16 +70,17 @@ class Supervisor:
     def __init__(
         self, home: Path, folder: str = "", *, grace_seconds: float = _GRACE_SECONDS
     ) -> None:
+        self.home = home
         self.run_folder = home / "run" / folder
         self.log_folder = home / "logs"
         self.children: list[Child] = []
+        self._folder = folder
         self._grace_seconds = grace_seconds
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:
-        self.run_folder.mkdir(parents=True, exist_ok=True)
+        self._exits.enter_context(lock(self.home, self._folder))
         self.log_folder.mkdir(exist_ok=True)
-        self._exits.enter_context(lock(self.run_folder))
         self._exits.enter_context(stop_signals())
         leftovers.end_leftovers(self.run_folder)
         return self
@@ -199,12 +200,14 @@ class Supervisor:
         return log
 
 
-def lock(run_folder: Path) -> TextIOWrapper:
-    """The folder's lock, held until the returned file is closed or this process dies.
+def lock(home: Path, folder: str = "") -> TextIOWrapper:
+    """The lock of a home's `run/`, or of a folder in it, until the file is closed or we die.
 
     Raises:
         AlreadyRunningError: another process holds it.
     """
+    run_folder = home / "run" / folder
+    run_folder.mkdir(parents=True, exist_ok=True)
     file = (run_folder / "lock").open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -213,8 +216,8 @@ def lock(run_folder: Path) -> TextIOWrapper:
         holder = file.read().strip()
         file.close()
         raise AlreadyRunningError(
-            f"Another seda (process {holder or 'unknown'}) is at work in {run_folder.parent}: stop "
-            "it there with Ctrl-C, or set SEDA_HOME to another folder."
+            f"Another {f'seda {folder}'.strip()} (process {holder or 'unknown'}) is at work in "
+            f"{home}: stop it there with Ctrl-C, or set SEDA_HOME to another folder."
         ) from problem
     file.seek(0)
     file.truncate()

@@ -138,11 +138,9 @@ def start_dagster(supervisor: Supervisor, environment: Mapping[str, str], port: 
 
 def _end_stuck_runs(supervisor: Supervisor, port: int) -> None:
     """Before the daemon counts them: unless `seda materialize` is at work, nobody executes runs."""
-    folder = supervisor.run_folder / MATERIALISATION
-    folder.mkdir(exist_ok=True)
     try:
-        with lock(folder):
-            end_leftovers(folder)
+        with lock(supervisor.home, MATERIALISATION):
+            end_leftovers(supervisor.run_folder / MATERIALISATION)
             end_stuck_runs(port)
     except AlreadyRunningError:
         return

@@ -54,8 +54,7 @@ def reset(
         return
     if not yes:
         typer.confirm(f"Delete {', '.join(map(str, folders))}?", abort=True)
-    (home / "run").mkdir(exist_ok=True)
-    with lock(home / "run"):
+    with lock(home):
         end_leftovers(home / "run")
         end_cluster(home / "postgres")
         for folder in folders:

@@ -1,7 +1,6 @@
 """Candidates from four sources per person and type, each with its source's own raw score."""
 
 from collections.abc import Callable, Iterator
-from time import perf_counter
 from typing import Any
 
 import dagster as dg
@@ -22,6 +21,7 @@ from seda.recommender.candidates import (
     with_presence,
 )
 from seda.vectorstore.aligned import load_aligned
+from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
 from seda_assets.regional_files import StoredValues
@@ -55,21 +55,20 @@ PRESENCE = "presence"
 
 
 def _collected(
-    lists: ByShard, snapshots: dict[Region, RegionSnapshot]
-) -> dg.Output[dict[str, FromSnapshot]]:
-    """Shard → type → lists, with counts as metadata."""
+    context: dg.AssetExecutionContext, lists: ByShard, snapshots: dict[Region, RegionSnapshot]
+) -> dict[str, FromSnapshot]:
+    """Shard → type → lists; counts go to the partitions' metadata."""
     by_shard: dict[str, FromSnapshot] = {}
-    counts: dict[str, int] = {}
-    started = perf_counter()
+    facts = ShardFacts()
     for shard, kind, candidates in lists:
         version = snapshots[shard.region].version
         by_shard.setdefault(shard.key, FromSnapshot(version, {})).value[kind] = candidates
         if kind == PRESENCE:
             continue
         found = int((candidates.items >= 0).sum())
-        counts[f"{kind}_candidates"] = counts.get(f"{kind}_candidates", 0) + found
-    facts = {"dagster/row_count": sum(counts.values()), "seconds": perf_counter() - started}
-    return dg.Output(by_shard, metadata={**facts, **counts})
+        facts.add(shard, {f"{kind}_candidates": found}, rows=found)
+    facts.record(context)
+    return by_shard
 
 
 def _snapshots(
@@ -90,7 +89,7 @@ def content_candidates(
     platform: dg.ResourceParam[Platform],
     interaction_matrices: StoredValues,
     taste_vectors: StoredValues,
-) -> dg.Output[dict]:
+) -> dict[str, FromSnapshot]:
     snapshots = _snapshots(platform, context, interaction_matrices)
 
     def lists() -> ByShard:
@@ -103,7 +102,7 @@ def content_candidates(
                     known = entity.known[snapshot.rows_of(shard)]
                     yield shard, kind, nearest_candidates(taste, items, PER_SOURCE, exclude=known)
 
-    return _collected(lists(), snapshots)
+    return _collected(context, lists(), snapshots)
 
 
 @_source("collaborative", "Highest products of a person's and the items' factors: exact.", [])
@@ -112,7 +111,7 @@ def collaborative_candidates(
     platform: dg.ResourceParam[Platform],
     interaction_matrices: StoredValues,
     collaborative_factors: StoredValues,
-) -> dg.Output[dict]:
+) -> dict[str, FromSnapshot]:
     snapshots = _snapshots(platform, context, interaction_matrices)
 
     def lists() -> ByShard:
@@ -126,7 +125,7 @@ def collaborative_candidates(
                     known = entity.known[rows]
                     yield shard, kind, nearest_candidates(people, items, PER_SOURCE, exclude=known)
 
-    return _collected(lists(), snapshots)
+    return _collected(context, lists(), snapshots)
 
 
 @_source(
@@ -138,7 +137,7 @@ def social_candidates_asset(
     context: dg.AssetExecutionContext,
     platform: dg.ResourceParam[Platform],
     interaction_matrices: StoredValues,
-) -> dg.Output[dict]:
+) -> dict[str, FromSnapshot]:
     snapshots = _snapshots(platform, context, interaction_matrices)
 
     def lists() -> ByShard:
@@ -154,7 +153,7 @@ def social_candidates_asset(
                     yield shard, kind, social_candidates(scores, PER_SOURCE)
                 yield shard, PRESENCE, presence[rows]
 
-    return _collected(lists(), snapshots)
+    return _collected(context, lists(), snapshots)
 
 
 @_source(
@@ -166,7 +165,7 @@ def trending_candidates_asset(
     context: dg.AssetExecutionContext,
     platform: dg.ResourceParam[Platform],
     interaction_matrices: StoredValues,
-) -> dg.Output[dict]:
+) -> dict[str, FromSnapshot]:
     snapshots = _snapshots(platform, context, interaction_matrices)
 
     def lists() -> ByShard:
@@ -182,4 +181,4 @@ def trending_candidates_asset(
                         trending_candidates(trending, entity.genres, genres, PER_SOURCE),
                     )
 
-    return _collected(lists(), snapshots)
+    return _collected(context, lists(), snapshots)

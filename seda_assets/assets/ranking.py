@@ -1,7 +1,5 @@
 """Candidate sets and ranked lists: the sources' union without what is blocked, then the ranking."""
 
-from collections.abc import Mapping
-from time import perf_counter
 from typing import Any
 
 import dagster as dg
@@ -31,6 +29,7 @@ from seda.recommender.recommend import RankedLists, RankingInputs, recommend
 from seda.registry.models import BLEND, ModelVersion, get_active
 from seda.vectorstore.aligned import load_aligned
 from seda_assets.assets.candidates import PRESENCE
+from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
 from seda_assets.regional_files import StoredValues
@@ -58,7 +57,7 @@ def candidate_sets(
     collaborative_candidates: StoredValues,
     social_candidates: StoredValues,
     trending_candidates: StoredValues,
-) -> dg.Output[dict]:
+) -> dict[str, FromSnapshot]:
     """The union of the four sources per person and type, without what is already known, suppressed
     or wanted by nobody (people who opted out of recommendations)."""
     sources = {
@@ -68,7 +67,7 @@ def candidate_sets(
         Source.TRENDING: trending_candidates,
     }
     pools: dict[str, FromSnapshot] = {}
-    sizes: dict[str, list[np.ndarray]] = {}
+    facts = ShardFacts()
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         snapshot: RegionSnapshot = interaction_matrices[region]
         database = platform.databases[region]
@@ -86,8 +85,12 @@ def candidate_sets(
                            for source, each in lists.items()}  # fmt: skip
                 pool = merge_candidates(offered, blocked=blocked)
                 pools[shard.key].value[kind] = pool
-                sizes.setdefault(kind, []).append(np.diff(pool.indptr))
-    return dg.Output(pools, metadata=_sizes(sizes))
+                sizes = np.diff(pool.indptr)
+                facts.add(shard, {f"{kind}_candidates": len(pool.items)}, rows=len(pool.items))
+                smallest = int(sizes.min()) if len(sizes) else 0
+                facts.note(shard, **{f"{kind}_smallest_pool": smallest})
+    facts.record(context)
+    return pools
 
 
 @dg.asset(
@@ -114,22 +117,21 @@ def ranked_recommendations(
     entity_clusters: StoredValues,
     social_candidates: StoredValues,
     candidate_sets: StoredValues,
-) -> dg.Output[dict]:
+) -> dict[str, FromSnapshot]:
     """The top 50 per person and type: calibrated blend of the active model version, novelty quota
     at every prefix, reasons with their evidence."""
     ranked: dict[str, FromSnapshot] = {}
-    metadata: dict[str, Any] = {}
-    started = perf_counter()
+    facts = ShardFacts()
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         snapshot: RegionSnapshot = interaction_matrices[region]
         database = platform.databases[region]
         model = _active_model(database)
-        metadata[f"model_version_{region}"] = model.version
         weights = LinearWeights(**model.config)
         factors = snapshot.checked(collaborative_factors[region], "collaborative_factors")
         clusters = snapshot.checked(entity_clusters[region], "entity_clusters")
         for shard in shards:
             ranked[shard.key] = FromSnapshot(snapshot.version, {"model_version": model.version})
+            facts.note(shard, model_version=model.version)
         for kind in snapshot.entities:
             items = load_aligned(
                 database, kind, platform.embedder(region).space, snapshot.entities[kind].ids
@@ -146,9 +148,9 @@ def ranked_recommendations(
                 )  # fmt: skip
                 lists = recommend(inputs, weights=weights, k=LIST_LENGTH)
                 ranked[shard.key].value[kind] = lists
-                _count(metadata, kind, lists)
-    metadata["seconds"] = perf_counter() - started
-    return dg.Output(ranked, metadata=metadata)
+                facts.add(shard, _counts(kind, lists), rows=int((lists.items >= 0).sum()))
+    facts.record(context)
+    return ranked
 
 
 class _LiveSignals:
@@ -196,23 +198,11 @@ def _served(lists: CandidateLists, served: np.ndarray) -> CandidateLists:
     return CandidateLists(np.where(served[:, None], lists.items, -1), lists.scores)
 
 
-def _sizes(sizes: Mapping[str, list[np.ndarray]]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"dagster/row_count": 0}
-    for kind, parts in sizes.items():
-        pools = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-        metadata["dagster/row_count"] += int(pools.sum())
-        metadata[f"{kind}_pool_mean"] = float(pools.mean()) if len(pools) else 0.0
-        metadata[f"{kind}_pool_smallest"] = int(pools.min()) if len(pools) else 0
-    return metadata
-
-
-def _count(metadata: dict[str, Any], kind: str, lists: RankedLists) -> None:
+def _counts(kind: str, lists: RankedLists) -> dict[str, int]:
     listed = lists.items >= 0
-    for name, amount in {
+    return {
         f"{kind}_rows": int(listed.sum()),
         f"{kind}_new": int((lists.is_new & listed).sum()),
         f"{kind}_novelty_shortfall": int(lists.shortfall.sum()),
         f"{kind}_people_without_a_list": int((~listed.any(axis=1)).sum()),
-        "dagster/row_count": int(listed.sum()),
-    }.items():
-        metadata[name] = metadata.get(name, 0) + amount
+    }

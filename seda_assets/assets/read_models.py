@@ -1,7 +1,6 @@
 """Publishing: rows and cards of a new generation are loaded beside, then one flip serves them."""
 
 from datetime import datetime, timedelta
-from time import perf_counter
 from typing import Any
 
 import dagster as dg
@@ -20,6 +19,7 @@ from seda.publishing.generations import (
 )
 from seda.publishing.lists import ListNames, ListRenderer
 from seda_assets.assets.column_schemas import columns
+from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
 from seda_assets.regional_files import StoredValues
@@ -90,33 +90,22 @@ def published_lists(
     interaction_matrices: StoredValues,
     ranked_recommendations: StoredValues,
 ) -> Any:
-    totals = {"recommendations": 0, "cards": 0}
-    slowest_flip = 0.0
-    generations = []
-    now, started = platform.now(), perf_counter()
+    facts = {RECOMMENDATIONS: ShardFacts(), TOP_CANDIDATES: ShardFacts()}
+    now = platform.now()
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         database, snapshot = platform.databases[region], interaction_matrices[region]
         publisher = _ShardPublisher(database, snapshot, now, platform, context.run.run_id)
         for shard in shards:
             ranked = snapshot.checked(ranked_recommendations[shard.key], "ranked_recommendations")
             report, rows, cards = publisher.publish(shard, ranked)
-            generations.append(report.generation)
-            totals["recommendations"] += rows
-            totals["cards"] += cards
-            slowest_flip = max(slowest_flip, report.seconds)
+            facts[RECOMMENDATIONS].add(shard, {}, rows=rows)
+            facts[TOP_CANDIDATES].add(shard, {}, rows=cards)
+            for each in facts.values():
+                each.note(shard, generation=report.generation, flip_seconds=report.seconds)
         drop_unreferenced(database, now=now, cursor_lifetime=CURSOR_LIFETIME)
-    facts = {
-        "newest_generation": max(generations, default=0),
-        "slowest_flip_seconds": slowest_flip,
-        "seconds": perf_counter() - started,
-    }
-    yield dg.MaterializeResult(
-        asset_key=RECOMMENDATIONS,
-        metadata={"dagster/row_count": totals["recommendations"], **facts},
-    )
-    yield dg.MaterializeResult(
-        asset_key=TOP_CANDIDATES, metadata={"dagster/row_count": totals["cards"], **facts}
-    )
+    for key, each in facts.items():
+        each.record(context, key)
+        yield dg.MaterializeResult(asset_key=key)
 
 
 class _ShardPublisher:

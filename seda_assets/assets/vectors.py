@@ -14,6 +14,7 @@ from seda.vectorstore.aligned import load_aligned
 from seda.vectorstore.refresh import refresh_vectors, store_changed_vectors
 from seda_assets.assets.column_schemas import columns
 from seda_assets.assets.samples import sample_rows
+from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
 from seda_assets.regional_files import StoredValues
@@ -90,12 +91,11 @@ def taste_vectors(
     context: dg.AssetExecutionContext,
     platform: dg.ResourceParam[Platform],
     interaction_matrices: StoredValues,
-) -> dg.Output[dict]:
+) -> dict[str, FromSnapshot]:
     """A person's taste: the recency- and affinity-weighted mean of artist, playlist and genre
     vectors, unit norm (no text of a person is sent anywhere). Also written to `user_vectors`."""
     results: dict[str, FromSnapshot] = {}
-    with_taste = changed = 0
-    started = perf_counter()
+    facts = ShardFacts()
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         database, embedder = platform.databases[region], platform.embedder(region)
         snapshot: RegionSnapshot = interaction_matrices[region]
@@ -115,10 +115,10 @@ def taste_vectors(
                 taste,
                 now=platform.now(),
             )
-            with_taste, changed = with_taste + stored.total, changed + stored.embedded
+            facts.add(shard, {"changed": stored.embedded}, rows=stored.total)
             results[shard.key] = FromSnapshot(snapshot.version, taste)
-    facts = {"dagster/row_count": with_taste, "changed": changed}
-    return dg.Output(results, metadata={**facts, "seconds": perf_counter() - started})
+    facts.record(context)
+    return results
 
 
 def _means(affinity: dict[str, sparse.csr_matrix], parts: dict[str, np.ndarray]) -> np.ndarray:

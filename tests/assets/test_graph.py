@@ -98,6 +98,23 @@ def test_nothing_known_own_private_or_suppressed_is_recommended(
     ) == [(0,)]
 
 
+def test_each_partition_tells_of_itself(world: World) -> None:
+    served = dict(
+        _rows(
+            world,
+            "select g.shard, count(*) from seda.recommendations r "
+            "join seda.generations g using (generation) "
+            "join seda.generation_pointer p using (generation, entity_type) group by 1",
+        )
+    )
+    told = {}
+    for record in world.instance.fetch_materializations(
+        dg.AssetKey(["seda", "recommendations"]), limit=100
+    ).records:
+        told[record.partition_key] = record.asset_materialization.metadata["dagster/row_count"]
+    assert served == {key: value.value for key, value in told.items() if key in served}
+
+
 def test_the_novelty_quota_holds_at_every_prefix(world: World) -> None:
     violations = _rows(
         world,
@@ -106,10 +123,13 @@ def test_the_novelty_quota_holds_at_every_prefix(world: World) -> None:
         f"entity_type order by rank) as fresh from ({_SERVED}) r) each "
         "where fresh < floor(0.3 * rank)",
     )
-    ranked = world.result.asset_materializations_for_node("ranked_recommendations")[0]
+    ranked = world.instance.fetch_materializations(
+        dg.AssetKey("ranked_recommendations"), limit=100
+    ).records
     shortfall = sum(
         value.value
-        for name, value in ranked.metadata.items()
+        for record in ranked
+        for name, value in record.asset_materialization.metadata.items()
         if name.endswith("_novelty_shortfall")
     )
     assert shortfall > 0 or violations == []

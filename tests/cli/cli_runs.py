@@ -1,4 +1,4 @@
-"""Runs the real command line as a process, in an environment without the developer's settings."""
+"""Runs the command line, in an environment without the developer's settings."""
 
 import os
 import re
@@ -6,6 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Protocol
+
+import pytest
+from typer.testing import CliRunner
+
+from seda.cli import app
+from seda.settings import load_settings
 
 Answer = subprocess.CompletedProcess[str]
 _OWN = re.compile(r"(SEDA|DAGSTER|PG|MAKE)[A-Z_]*|MFLAGS")
@@ -35,6 +41,23 @@ def run_seda(folder: Path, *arguments: object, **settings: object) -> Answer:
         timeout=100,
         check=False,
     )
+
+
+def invoke_seda(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: object, **settings: object
+) -> Answer:
+    """The same in this process: without a second of imports."""
+    for name in [name for name in os.environ if _OWN.fullmatch(name)]:
+        monkeypatch.delenv(name)
+    for name, value in ({"SEDA_HOME": folder / "home"} | settings).items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.chdir(folder)
+    load_settings.cache_clear()
+    try:
+        result = CliRunner().invoke(app, list(map(str, arguments)))
+    finally:
+        load_settings.cache_clear()
+    return Answer(arguments, result.exit_code, result.stdout, result.stderr)
 
 
 def sentence(answer: Answer) -> str:

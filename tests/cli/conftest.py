@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from seda.database.regions import Databases, Region
-from tests.cli.cli_runs import Seda, run_seda
+from tests.cli.cli_runs import Seda, invoke_seda, run_seda
 
 
 @pytest.fixture
@@ -16,10 +16,11 @@ def seda(tmp_path: Path) -> Seda:
 
 
 @pytest.fixture
-def seda_here(tmp_path: Path, databases: Databases) -> Seda:
-    """The same over this test's two migrated databases."""
+def seda_here(tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Seda:
+    """The same over this test's two migrated databases, in this process."""
     return partial(
-        run_seda,
+        invoke_seda,
+        monkeypatch,
         tmp_path,
         SEDA_DATABASE_URL=databases[Region.GLOBAL].url,
         SEDA_EU_DATABASE_URL=databases[Region.EU].url,
