@@ -41,7 +41,7 @@ select coalesce(u.external_ids ->> 'lastfm', u.id::text) as user_id,
 from seda.recommendations r
 join seda.users u on u.id = r.user_id and u.deleted_at is null
 join {entities} e on e.id = r.entity_id and e.deleted_at is null
-where r.generation = any (%(generations)s) and r.entity_type = %(entity_type)s
+where r.generation = any (%(generations)s::bigint[]) and r.entity_type = %(entity_type)s
   and not exists (
       select from seda.tombstones t where t.user_id = u.id and t.purged_at is null)
   and not exists (
@@ -57,7 +57,7 @@ select (select bool_and(coalesce(external_ids ->> 'lastfm' ~ '^[0-9]{{1,18}}$', 
         from seda.users u
         where deleted_at is null and exists (
             select from seda.recommendations r
-            where r.generation = any (%(generations)s) and r.user_id = u.id)),
+            where r.generation = any (%(generations)s::bigint[]) and r.user_id = u.id)),
        (select bool_and(coalesce(external_ids ->> 'lastfm' ~ '^[0-9]{{1,18}}$', false))
         from {entities} where deleted_at is null)
 """)
@@ -132,6 +132,9 @@ def _stream(
     connection: psycopg.Connection, entity_type: str, asked: dict[str, Any], writer: _Writer
 ) -> int:
     query = _SERVED.format(entities=_ENTITIES[entity_type])
+    # Every row is wanted, and of a new partition the planner believes that it is nearly empty.
+    connection.execute("set local enable_nestloop = off")
+    connection.execute("set local cursor_tuple_fraction = 1")
     count = 0
     with connection.cursor("served") as cursor:  # named, so that rows stay with the server
         cursor.execute(query, asked)

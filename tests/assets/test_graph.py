@@ -6,6 +6,7 @@ import pytest
 from seda.database.regions import Region
 from seda_assets.assets.sources import SOURCES
 from seda_assets.automation.sensors import unserved_people, unserved_shards
+from seda_assets.definitions import build_definitions
 from seda_assets.materialize import materialize_graph
 from tests.assets.conftest import World
 
@@ -153,6 +154,24 @@ def test_a_second_run_publishes_a_new_generation_of_the_same_lists(world: World)
     assert _rows(world, lists) == before
     assert _rows(world, "select max(generation) from seda.generation_pointer") > generations
     assert _rows(world, "select count(*) from seda.embeddings_audit") == vectors
+
+
+def test_one_partition_can_be_run_alone_and_moves_no_other(world: World) -> None:
+    pointers = "select shard, max(generation) from seda.generation_pointer group by shard"
+    before = dict(_rows(world, pointers))
+    job = build_definitions(world.platform).resolve_job_def("nightly")
+    done = job.execute_in_process(
+        instance=world.instance,
+        partition_key="global-03",
+        asset_selection=[
+            dg.AssetKey("ranked_recommendations"),
+            dg.AssetKey(["seda", "recommendations"]),
+            dg.AssetKey(["seda", "mv_user_top_candidates"]),
+        ],
+    )
+    assert done.success
+    after = dict(_rows(world, pointers))
+    assert {shard for shard in after if after[shard] != before[shard]} == {"global-03"}
 
 
 def test_people_without_lists_set_off_one_run(world: World) -> None:
