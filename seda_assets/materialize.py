@@ -8,23 +8,35 @@ import logging
 import sys
 import time
 import warnings
+from collections.abc import Callable
+from uuid import uuid4
 
 warnings.filterwarnings("ignore", category=UserWarning)
 warnings.filterwarnings("ignore", message=".*is currently in beta.*")
 
 import dagster as dg  # noqa: E402
 
+from seda.errors import SedaError  # noqa: E402
 from seda_assets.automation.jobs import all_shards  # noqa: E402
 from seda_assets.definitions import build_definitions  # noqa: E402
 from seda_assets.resources import Platform  # noqa: E402
 
 
+class UnknownAssetError(SedaError):
+    """A selection names an asset that does not exist."""
+
+
 def materialize_graph(
-    platform: Platform, instance: dg.DagsterInstance, *, only: list[str] | None = None
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    *,
+    only: list[str] | None = None,
+    told: Callable[[dg.EventLogEntry], None] | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Observe every source, then run the graph over all user shards in one run.
 
-    `only` restricts the run to assets with these names (last part of the key).
+    `only` restricts the run to assets with these names (last part of the key); `told` hears every
+    event as it happens.
     """
     definitions = build_definitions(platform)
     if not only:
@@ -34,24 +46,41 @@ def materialize_graph(
     selection = None
     if only:
         known = {key.path[-1]: key for key in job.asset_layer.executable_asset_keys}
+        unknown = sorted(set(only) - known.keys())
+        if unknown:
+            raise UnknownAssetError(
+                f"There is no asset named {', '.join(unknown)}; there are {', '.join(known)}."
+            )
         selection = [known[name] for name in only]
+    run_id = str(uuid4())
+    if told:
+        instance.add_event_listener(run_id, told)
     return job.execute_in_process(
-        instance=instance, tags=all_shards(), asset_selection=selection, raise_on_error=False
+        instance=instance,
+        run_id=run_id,
+        tags=all_shards(),
+        asset_selection=selection,
+        raise_on_error=False,
     )
+
+
+def _say(entry: dg.EventLogEntry) -> None:
+    """One line per finished step, when it finishes."""
+    event = entry.dagster_event
+    if event and event.is_step_success:
+        seconds = event.step_success_data.duration_ms / 1000
+        sys.stdout.write(f"  {event.step_key:32s} {seconds:7.1f} s\n")
+        sys.stdout.flush()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--select", nargs="*", help="names of assets; default: all")
     chosen = parser.parse_args().select
-    logging.disable(logging.INFO)  # Dagster's own log of every step; the table below is ours
+    logging.disable(logging.INFO)  # Dagster's own log of every step; ours is shorter
     started = time.monotonic()
     with dg.DagsterInstance.get() as instance:
-        result = materialize_graph(Platform(), instance, only=chosen)
-        for stats in instance.get_run_step_stats(result.run_id):
-            seconds = (stats.end_time or 0) - (stats.start_time or 0)
-            state = stats.status.value.lower() if stats.status else "not run"
-            sys.stdout.write(f"  {stats.step_key:32s} {state:8s} {seconds:7.1f} s\n")
+        result = materialize_graph(Platform(), instance, only=chosen, told=_say)
     outcome = "materialised" if result.success else "failed"
     sys.stdout.write(f"The graph {outcome} in {time.monotonic() - started:.0f} s.\n")
     for event in result.all_events:
@@ -64,4 +93,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except SedaError as problem:
+        sys.exit(str(problem))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,7 +1,6 @@
 """The embedded Postgres's folder when things went wrong: ended servers, unfinished clusters."""
 
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from seda.database.embedded import live_holders
 from seda.errors import SedaError
 
 _SECONDS = 20.0
@@ -42,7 +42,7 @@ def end_cluster(data_directory: Path) -> None:
     Raises:
         ClusterInUseError: a live process still holds it.
     """
-    holders = _holders(data_directory)
+    holders = live_holders(data_directory)
     if holders:
         raise ClusterInUseError(
             f"Process {holders[0]} works with the databases in {data_directory}: stop it first."
@@ -55,24 +55,6 @@ def end_cluster(data_directory: Path) -> None:
         server.wait(_SECONDS)
     except psutil.TimeoutExpired:
         server.kill()
-
-
-def _holders(data_directory: Path) -> list[int]:
-    """Live processes that signed in; one younger than the list only has a dead one's id."""
-    signed_in = data_directory / ".handle_pids.json"
-    try:
-        pids = [int(pid) for pid in json.loads(signed_in.read_text())]
-        written = signed_in.stat().st_mtime
-    except (OSError, ValueError):
-        return []
-    holders = []
-    for pid in pids:
-        try:
-            if psutil.Process(pid).create_time() <= written:
-                holders.append(pid)
-        except psutil.Error:
-            continue
-    return holders
 
 
 def _server(data_directory: Path) -> psutil.Process | None:

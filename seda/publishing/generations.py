@@ -201,6 +201,7 @@ def _load(
             copy.copy_rows(connection, child, block.columns(generation), freeze=True)
             counts += np.bincount(block.codes(), minlength=len(ENTITY_TYPES))
         partitions.index_as_parent(connection, table, generation)
+        partitions.analyse(connection, table, generation)
         partitions.attach(connection, table, generation, patience)
         by_type = dict(zip(ENTITY_TYPES, counts.tolist(), strict=True))
         updated = connection.execute(

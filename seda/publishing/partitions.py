@@ -106,6 +106,15 @@ def index_as_parent(connection: psycopg.Connection, parent: str, generation: int
         connection.execute(sql.SQL("create index on {} using {}").format(child, method))
 
 
+def analyse(connection: psycopg.Connection, parent: str, generation: int) -> None:
+    """Tell the planner how many rows there are: nobody else would for hours.
+
+    Only of what queries filter and join by; contexts and cards are large and in no condition.
+    """
+    child = sql.Identifier("seda", partition_of(parent, generation))
+    connection.execute(sql.SQL("analyze {} (generation, user_id, entity_type)").format(child))
+
+
 def attach(
     connection: psycopg.Connection, parent: str, generation: int, patience: Patience
 ) -> None:

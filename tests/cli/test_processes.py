@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -33,7 +34,10 @@ class Toy:
             preexec_fn=_ignore_interrupts if in_background else None,
         )
         assert self.process.stdout
-        self.family = [psutil.Process(int(pid)) for pid in self.process.stdout.readline().split()]
+        self.family: list[psutil.Process] = []
+        for pid in self.process.stdout.readline().split():
+            with suppress(psutil.NoSuchProcess):
+                self.family.append(psutil.Process(int(pid)))
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)
