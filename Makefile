@@ -23,7 +23,7 @@ demo: $(STAMP)
 	@$(BIN)/seda demo $(ARGS)
 
 test: $(STAMP)
-	@$(WITHOUT_SETTINGS) $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(WITHOUT_SETTINGS) $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

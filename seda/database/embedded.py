@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import psycopg
+from psycopg import sql
 
 from seda.errors import SedaError
 
@@ -55,22 +56,12 @@ class EmbeddedServer:
         self._forget_dead_holders()
         self._tune_before_start()
         self._server = self._start()
-        self._known: set[str] = set()
 
     def uri(self, database: str) -> str:
         """A libpq URL of the database, which is created when it does not exist."""
-        if database not in self._known:
-            with psycopg.connect(self._server.get_uri("postgres"), autocommit=True) as connection:
-                try:
-                    connection.execute(f'create database "{database}"')
-                except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                    pass
-                else:
-                    # Set on the database: a role's setting does not survive SET ROLE.
-                    connection.execute(
-                        f"alter database \"{database}\" set hnsw.iterative_scan = 'relaxed_order'"
-                    )
-            self._known.add(database)
+        with psycopg.connect(self._server.get_uri("postgres"), autocommit=True) as connection:
+            if not _exists(connection, database):
+                _create(connection, database)
         return str(self._server.get_uri(database))
 
     def pid(self) -> int | None:
@@ -118,6 +109,23 @@ class EmbeddedServer:
         if include not in configuration.read_text():
             with configuration.open("a") as file:
                 file.write(include)
+
+
+def _exists(connection: psycopg.Connection, database: str) -> bool:
+    row = connection.execute("select from pg_database where datname = %s", [database]).fetchone()
+    return row is not None
+
+
+def _create(connection: psycopg.Connection, database: str) -> None:
+    name = sql.Identifier(database)
+    try:
+        connection.execute(sql.SQL("create database {}").format(name))
+    except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+        return  # somebody else was quicker
+    # Set on the database: a role's setting does not survive SET ROLE.
+    connection.execute(
+        sql.SQL("alter database {} set hnsw.iterative_scan = 'relaxed_order'").format(name)
+    )
 
 
 def live_holders(data_directory: Path) -> list[int]:

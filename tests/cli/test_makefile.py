@@ -173,7 +173,7 @@ def test_the_tests_do_not_see_the_settings_of_the_shell(checkout: Checkout) -> N
     for name in ("SEDA_DATABASE_URL", "DAGSTER_HOME", "PGHOST"):
         assert f"{name}=" not in answer.stdout
     assert any(
-        call.endswith("-m pytest -n 2 --dist worksteal -k some") for call in checkout.calls()
+        call.endswith("-m pytest -n 2 --dist loadfile -k some") for call in checkout.calls()
     )
 
 

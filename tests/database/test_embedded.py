@@ -27,6 +27,9 @@ def test_it_is_tuned_and_stops_with_its_last_holder(folder: Path) -> None:
         assert connection.execute("show shared_buffers").fetchone() == ("512MB",)
         assert connection.execute("show fsync").fetchone() == ("on",)
         assert connection.execute("show hnsw.iterative_scan").fetchone() == ("relaxed_order",)
+    with psycopg.connect(server.uri("postgres"), autocommit=True) as connection:
+        connection.execute("drop database one")
+    psycopg.connect(server.uri("one")).close()  # made again, because it is asked for again
     assert live_holders(folder) == [os.getpid()]
     server.stop()
     assert not (folder / "postmaster.pid").exists()
