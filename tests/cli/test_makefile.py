@@ -172,9 +172,7 @@ def test_the_tests_do_not_see_the_settings_of_the_shell(checkout: Checkout) -> N
     assert "OTHER=stays" in answer.stdout
     for name in ("SEDA_DATABASE_URL", "DAGSTER_HOME", "PGHOST"):
         assert f"{name}=" not in answer.stdout
-    assert any(
-        call.endswith("-m pytest -n 2 --dist loadfile -k some") for call in checkout.calls()
-    )
+    assert any(call.endswith("-m pytest -n 2 --dist loadfile -k some") for call in checkout.calls())
 
 
 def test_continuous_integration_lints_and_tests_wherever_it_starts(checkout: Checkout) -> None:
