@@ -58,7 +58,7 @@ class RegionSnapshot:
     `user_ids` (users, 16) uint8 and `user_buckets` (users,) int16, ordered by bucket; `served`
     (users,) bool: wants recommendations; `friends` CSR (users, users) float32 of this region's
     friendships without blocks; `genre_names` (genres,) str; `chosen_genres` CSR (users, genres):
-    chosen at onboarding; `playlist_rows` CSR (playlists, artists): what a playlist contains.
+    chosen at onboarding.
     """
 
     region: str
@@ -69,7 +69,6 @@ class RegionSnapshot:
     friends: sparse.csr_matrix
     genre_names: np.ndarray
     chosen_genres: sparse.csr_matrix
-    playlist_rows: sparse.csr_matrix
     entities: dict[str, EntitySnapshot]
 
     def checked(self, derived: FromSnapshot, what: str) -> Any:
@@ -110,11 +109,6 @@ def _load(connection: psycopg.Connection, region: Region) -> RegionSnapshot:
     genres = {
         kind: _entity_genres(connection, kind, items[kind], genre_names) for kind in ENTITY_TYPES
     }
-    playlist_rows = _matrix(
-        connection,
-        queries.PLAYLIST_ARTISTS,
-        (items["playlist"], items["artist"]),
-    )
     entities = {}
     for kind in ENTITY_TYPES:
         plays, recent = _matrices(connection, queries.PLAYS[kind], (users, items[kind]), values=2)
@@ -133,7 +127,6 @@ def _load(connection: psycopg.Connection, region: Region) -> RegionSnapshot:
         friends=_matrix(connection, queries.FRIENDS, (users, users)),
         genre_names=np.array(genre_names, dtype=str),
         chosen_genres=_chosen_genres(connection, users, genre_names),
-        playlist_rows=playlist_rows,
         entities=entities,
     )
 

@@ -30,7 +30,6 @@ PLAYS = {
 OWNED_PLAYLISTS = (
     "select owner_user_id, id, 1::float4 from seda.playlists where owner_user_id is not null"
 )
-PLAYLIST_ARTISTS = "select playlist_id, artist_id, 1::float4 from seda.playlist_artists"
 
 _UNBLOCKED_FRIENDS = """
     f.relationship_type = 'friend' and not exists (

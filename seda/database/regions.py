@@ -50,11 +50,6 @@ class Shard:
         return (self.index * BUCKETS // self.count, (self.index + 1) * BUCKETS // self.count)
 
 
-def shard_index(bucket: int, count: int) -> int:
-    """The index of the shard whose bucket range holds the bucket."""
-    return ((bucket + 1) * count - 1) // BUCKETS
-
-
 def shards_of(settings: Settings) -> tuple[Shard, ...]:
     """Every shard of both regions, in the order of the partition keys (contiguous by region)."""
     counts = {Region.EU: settings.eu_shards, Region.GLOBAL: settings.global_shards}

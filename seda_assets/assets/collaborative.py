@@ -25,8 +25,7 @@ SEED = 20_260_901
 def collaborative_factors(interaction_matrices: StoredValues) -> dg.Output[dict]:
     """Factors of people and items by alternating least squares (implicit), per region and type.
 
-    Genres and playlists join an artist fit as rows of their own, which places rarely played
-    artists."""
+    Genres join the artist fit as rows of their own, which places rarely played artists."""
     fitted: dict[str, FromSnapshot] = {}
     metadata: dict[str, int | float] = {"factors": CONFIG.factors * CONFIG.fits}
     for region in interaction_matrices:

@@ -9,7 +9,7 @@ from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.resources import Platform
 
 _SOURCES = (
-    "users", "friends", "artists", "artist_genres", "playlists", "playlist_artists", "rooms",
+    "users", "friends", "artists", "artist_genres", "playlists", "rooms",
     "room_members", "artist_follows", "activity_counts",
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 
-from seda.database.regions import Databases, Region, shard_index
+from seda.database.regions import Databases, Region, shards_of
 from seda.people.tokens import mint_token
 from seda.publishing.cards import Reason, card_json, recommendation_id
 from serving.app import create_app
@@ -194,11 +194,11 @@ class World:
         ((bucket,),) = self.sql(
             "select bucket from seda.users where id = %s", listener.id, region=listener.region
         )
-        count = {
-            Region.GLOBAL: self.settings.global_shards,
-            Region.EU: self.settings.eu_shards,
-        }[listener.region]
-        return f"{listener.region}-{shard_index(bucket, count):02d}"
+        return next(
+            shard.key
+            for shard in shards_of(self.settings)
+            if shard.region is listener.region and bucket in range(*shard.buckets)
+        )
 
     def _partitions(self, generation: int, region: Region) -> None:
         for parent in ("recommendations", "mv_user_top_candidates"):
