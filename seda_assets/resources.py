@@ -7,7 +7,7 @@ from functools import cached_property
 
 from seda.database.regions import Databases, Region, Shard, shards_of
 from seda.database.storage import RegionalStorage, storages
-from seda.embeddings.local import LocalEmbedder
+from seda.embeddings.providers.local import LocalEmbedder
 from seda.embeddings.service import EmbeddingsService
 from seda.settings import Settings
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seda.embeddings.local import BLOCK, LocalEmbedder
+from seda.embeddings.providers.local import BLOCK, LocalEmbedder
 from seda.embeddings.service import EmbeddingsService
 from seda.embeddings.texts import artist_text
 
@@ -31,7 +31,7 @@ GOLDEN = {
 }
 ONE_PROCESS = f"""
 import hashlib
-from seda.embeddings.local import LocalEmbedder
+from seda.embeddings.providers.local import LocalEmbedder
 print(hashlib.sha256(LocalEmbedder().embed({TEXTS!r}).astype('<f4').tobytes()).hexdigest())
 """
 
