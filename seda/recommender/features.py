@@ -5,6 +5,7 @@ recomputed from stored features. Values are raw, in the units given below; NaN m
 which is not zero. Calibration and weights come later.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,10 @@ from seda.recommender.arrays import (
     values_at,
 )
 from seda.recommender.candidates import CandidatePool
+from seda.recommender.models.item_weights import weighted_at
 from seda.recommender.nearest import gathered_products
+from seda.recommender.signals.content import nearest_medoid
+from seda.recommender.signals.social import saturated_presence
 
 FEATURES = (
     "embedding_similarity",
@@ -30,24 +34,46 @@ FEATURES = (
     "diversity_penalty",
     "user_privacy_flags",
     "provider_affinity",
+    "ease_score",
+    "neighbour_score",
+    "walk_score",
+    "tag_neighbour_score",
+    "tag_similarity",
+    "medoid_similarity",
+    "presence",
+    "profile_size",
 )
 """Columns of a feature table:
 
 - `embedding_similarity`: inner product of taste and item vector (a cosine if both are unit);
 - `collaborative_score`: inner product of user and item factors;
 - `friend_presence_count`: friends in the room (or listening) at computation;
-- `social_score`: friends' log plays, averaged over friends;
+- `social_score`: friends' log plays, weighted by how alike they listen;
 - `recency_score`: freshness of the item, as the caller defines it (larger is fresher);
 - `popularity`: the caller's damped listening volume, e.g. log(1 + decayed plays);
 - `diversity_penalty`: share of the user's pool in the candidate's cluster, in (0, 1];
 - `user_privacy_flags`: the user's flags as a number, for audit (never a weight);
-- `provider_affinity`: affinity of the user to the item's best linked provider.
+- `provider_affinity`: affinity of the user to the item's best linked provider;
+- `ease_score`, `neighbour_score`, `walk_score`, `tag_neighbour_score`: the user's row times the
+  item-to-item weights of each model;
+- `tag_similarity`: product of mean taste and item in the tag space;
+- `medoid_similarity`: the same with the nearest of the user's medoids;
+- `presence`: 1 - product of (1 - attention) over the friends present, in [0, 1);
+- `profile_size`: log(1 + items known to the user).
 """
 
 
 def column(name: str) -> int:
     """Position of a feature in the table; ValueError for an unknown name."""
     return FEATURES.index(name)
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedRows:
+    """What users hold, CSR `(users, sources)`, and its weights to items, CSR `(sources, items)`."""
+
+    rows: Csr
+    weights: Csr
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +102,12 @@ def build_features(
     privacy_flags: FloatArray | None = None,
     user_providers: FloatArray | None = None,
     item_providers: FloatArray | None = None,
+    item_weights: Mapping[str, WeightedRows] | None = None,
+    tag_taste: FloatArray | None = None,
+    tag_vectors: FloatArray | None = None,
+    medoids: IntArray | None = None,
+    presence_logs: Csr | None = None,
+    profile_sizes: FloatArray | None = None,
 ) -> FeatureTable:
     """Features of every pool position; any input that is None leaves its column NaN.
 
@@ -83,6 +115,10 @@ def build_features(
     `(items, f)`: a row of zeros on either side means "no vector", NaN. `social` and `presence`
     CSR `(users, items)`: absent is a true zero. `popularity`, `recency` `(items,)`, `clusters`
     int32 `(items,)`, `privacy_flags` `(users,)`, `*_providers` `(users or items, providers)`.
+    `item_weights` by feature name (`ease_score` …); `tag_taste` `(users, t)`,
+    `tag_vectors` `(items, t)`, `medoids` int32 `(users, m)` items; `presence_logs` CSR
+    `(users, items)`, sums of log(1 - attention), else every friend present has the same;
+    `profile_sizes` `(users,)` known items.
     """
     table = FeatureTable(pool, np.full((pool.items.size, len(FEATURES)), np.nan, np.float32))
     table["embedding_similarity"][:] = _similarity(pool, taste, item_vectors)
@@ -93,6 +129,20 @@ def build_features(
     for name, per_item in (("popularity", popularity), ("recency_score", recency)):
         if per_item is not None:
             table[name][:] = per_item[pool.items]
+    for name, weighted in (item_weights or {}).items():
+        table[name][:] = weighted_at(weighted.rows, weighted.weights, pool.indptr, pool.items)
+    table["tag_similarity"][:] = _similarity(pool, tag_taste, tag_vectors)
+    if medoids is not None and tag_vectors is not None:
+        nearest = nearest_medoid(medoids, tag_vectors, pool.indptr, pool.items)
+        table["medoid_similarity"][:] = nearest
+    if presence is not None:
+        table["presence"][:] = saturated_presence(
+            table["friend_presence_count"],
+            None if presence_logs is None
+            else values_at(sparse_rows(presence_logs), pool.indptr, pool.items),
+        )  # fmt: skip
+    if profile_sizes is not None:
+        table["profile_size"][:] = np.log1p(profile_sizes)[pool.owners]
     if clusters is not None:
         table["diversity_penalty"][:] = _crowding(pool, clusters)
     if privacy_flags is not None:

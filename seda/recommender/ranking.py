@@ -1,19 +1,41 @@
-"""The linear ranker: calibrated signals times weights, and a score in [0, 1].
+"""The rankers: calibrated signals, weighed linearly or by trees, and a score in [0, 1].
 
-Every contribution is kept, so that a score explains itself and can be recomputed from the stored
-features of its pool. A learned ranker takes this function's place with the same feature table.
+Every listed row keeps its signed contributions: their sum is the score before its logistic map, so
+a score explains itself. Both kinds read the same inputs, made from one feature table.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import numpy as np
 
-from seda.recommender.arrays import DoubleArray
+from seda.recommender.arrays import DoubleArray, FloatArray
 from seda.recommender.features import FeatureTable
 from seda.recommender.signals.calibration import calibrate
+from seda.recommender.signals.social import newcomer_share
+from seda.recommender.trees import TreeRanker, tree_contributions, tree_scores
 
-CONTRIBUTIONS = ("content", "collaborative", "social", "popularity")
-"""Columns of `Ranked.contributions`."""
+SIGNALS = {
+    "content": "embedding_similarity",
+    "collaborative": "collaborative_score",
+    "ease": "ease_score",
+    "neighbours": "neighbour_score",
+    "walks": "walk_score",
+    "tag_neighbours": "tag_neighbour_score",
+    "tags": "tag_similarity",
+    "medoids": "medoid_similarity",
+    "social": "social_score",
+    "presence": "presence",
+    "popularity": "popularity",
+    "recency": "recency_score",
+}
+"""Name of a calibrated signal → its feature."""
+CONTEXT = ("profile_size", "popularity_level")
+"""What rankers may know beside the signals, uncalibrated: log(1 + known items), popularity."""
+INPUTS = (*SIGNALS, *CONTEXT)
+"""Columns of `Ranked.inputs`."""
+CONTRIBUTIONS = (*INPUTS, "base")
+"""Columns of contributions; `base` is what a tree ranker gives to everybody."""
 
 
 @dataclass(frozen=True)
@@ -25,40 +47,101 @@ class LinearWeights:
     collaborative: float = 0.25
     """Of `collaborative_score`."""
     social: float = 0.15
-    """Of `social_score` and of `friend_presence_count`, each calibrated, then added."""
+    """Of `social_score`."""
     popularity: float = 0.1
     """Of `popularity`."""
+    presence: float = 0.15
+    """Of `presence`; the design has one weight for both social signals."""
+    ease: float = 0.0
+    """Of `ease_score`."""
+    neighbours: float = 0.0
+    """Of `neighbour_score`."""
+    walks: float = 0.0
+    """Of `walk_score`."""
+    tag_neighbours: float = 0.0
+    """Of `tag_neighbour_score`."""
+    tags: float = 0.0
+    """Of `tag_similarity`."""
+    medoids: float = 0.0
+    """Of `medoid_similarity`."""
+    recency: float = 0.0
+    """Of `recency_score`."""
+    newcomers: float = 0.0
+    """Added to the weight of `social_score` in the share that `newcomer_share` gives: friends
+    speak louder where the listener has not spoken yet."""
+
+
+Ranker: TypeAlias = LinearWeights | TreeRanker
 
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """`score` float64 `(nnz,)` in [0, 1]; `contributions` float64 `(nnz, 4)`, signed, before the
-    score's logistic map, columns as `CONTRIBUTIONS`."""
+    """`score` float64 `(nnz,)` in [0, 1]; `inputs` float32 `(nnz, len(INPUTS))`, which alone
+    determine score and contributions."""
 
     score: DoubleArray
-    contributions: DoubleArray
+    inputs: FloatArray
 
 
-def rank(features: FeatureTable, weights: LinearWeights) -> Ranked:
-    """The calibrated linear blend of a feature table; missing signals contribute nothing.
+def rank(features: FeatureTable, ranker: Ranker) -> Ranked:
+    """Scores a feature table; a missing signal is neutral."""
+    inputs = ranker_inputs(features)
+    if isinstance(ranker, TreeRanker):
+        return Ranked(_logistic(tree_scores(ranker, inputs)), inputs)
+    return Ranked(score_of(contributions_of(ranker, inputs)), inputs)
 
-    0.5 is an average candidate of that user; a candidate two standard scores up on every signal
-    gets 0.88.
+
+def ranker_inputs(features: FeatureTable) -> FloatArray:
+    """float32 `(nnz, len(INPUTS))` without NaN: signals calibrated within the user, then context
+    (0 where it is not known)."""
+    inputs = np.empty((features.values.shape[0], len(INPUTS)), np.float32)
+    for place, feature in enumerate(SIGNALS.values()):
+        inputs[:, place] = calibrate(features[feature], features.pool.indptr)
+    inputs[:, -2] = np.nan_to_num(features["profile_size"])
+    inputs[:, -1] = np.nan_to_num(features["popularity"])
+    return inputs
+
+
+def contributions_of(ranker: Ranker, inputs: FloatArray) -> DoubleArray:
+    """float64 `(rows, len(CONTRIBUTIONS))`, signed; their sum is the score before `score_of`.
+
+    Of a linear ranker each is weight times signal; of trees see `trees.tree_contributions`.
     """
-    indptr = features.pool.indptr
-    social = calibrate(features["social_score"], indptr)
-    social += calibrate(features["friend_presence_count"], indptr)
-    contributions = np.column_stack(
-        [
-            weights.content * calibrate(features["embedding_similarity"], indptr),
-            weights.collaborative * calibrate(features["collaborative_score"], indptr),
-            weights.social * social,
-            weights.popularity * calibrate(features["popularity"], indptr),
-        ]
-    )
-    return Ranked(score_of(contributions), contributions)
+    if isinstance(ranker, TreeRanker):
+        return tree_contributions(ranker, inputs)
+    contributions = np.zeros((inputs.shape[0], len(CONTRIBUTIONS)))
+    for place, name in enumerate(SIGNALS):
+        contributions[:, place] = inputs[:, place] * float(getattr(ranker, name))
+    if ranker.newcomers:
+        social = INPUTS.index("social")
+        share = newcomer_share(np.expm1(inputs[:, INPUTS.index("profile_size")]))
+        contributions[:, social] += ranker.newcomers * share * inputs[:, social]
+    return contributions
 
 
 def score_of(contributions: DoubleArray) -> DoubleArray:
-    """Logistic function of the sum of contributions `(..., 4)`: monotone, in [0, 1]."""
-    return np.asarray(1.0 / (1.0 + np.exp(-contributions.sum(axis=-1))))
+    """Logistic function of the sum of contributions `(..., n)`: monotone, in [0, 1]."""
+    return _logistic(contributions.sum(axis=-1))
+
+
+def effective_shares(contributions: DoubleArray) -> dict[str, float]:
+    """Each term's share of the mean absolute contribution: what really moves the lists."""
+    sizes = np.abs(contributions.reshape(-1, contributions.shape[-1])[:, :-1]).mean(axis=0)
+    total = sizes.sum()
+    shares = sizes / total if total > 0 else sizes
+    return dict(zip(CONTRIBUTIONS[:-1], shares.tolist(), strict=True))
+
+
+def linear_weights(config: dict[str, float]) -> LinearWeights:
+    """The weights of a registry row, in which what is not named weighs nothing.
+
+    A row of the design's first version names one social weight, which is that of presence too.
+    """
+    named = {field.name: 0.0 for field in fields(LinearWeights)} | config
+    if "presence" not in config:
+        named["presence"] = named["social"]
+    return LinearWeights(**named)
+
+
+def _logistic(sums: DoubleArray) -> DoubleArray:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(sums, -700, 700))))

@@ -30,8 +30,16 @@ from seda.recommender.candidates import (
 from seda.recommender.cores import map_over_threads
 from seda.recommender.diversity import SelectedLists, new_to_user, select
 from seda.recommender.explain import MAX_REASONS, Evidence, Reasons, explain, unit_rows
-from seda.recommender.features import FEATURES, FeatureTable, build_features
-from seda.recommender.ranking import CONTRIBUTIONS, LinearWeights, Ranked, rank
+from seda.recommender.features import FEATURES, FeatureTable, WeightedRows, build_features
+from seda.recommender.ranking import (
+    CONTRIBUTIONS,
+    INPUTS,
+    Ranked,
+    Ranker,
+    contributions_of,
+    rank,
+    score_of,
+)
 
 CHUNK_USERS = 1024
 """Users ranked together in one thread: about 100 MB of pools, features and contributions."""
@@ -70,12 +78,24 @@ class RankingInputs:
     """`(U, f)`, zeros for none."""
     item_factors: FloatArray | None = None
     """`(I, f)`, zeros for none."""
+    item_weights: Mapping[str, WeightedRows] = field(default_factory=dict)
+    """By feature name: what the users hold, and its weights to items."""
+    tag_taste: FloatArray | None = None
+    """`(U, t)`, zeros for none."""
+    tag_vectors: FloatArray | None = None
+    """`(I, t)`, zeros for none."""
+    medoids: IntArray | None = None
+    """`(U, m)` items that stand for each user's tastes, from `content.medoids`."""
+    profile_sizes: FloatArray | None = None
+    """`(U,)` items known to each user."""
     social: Csr | None = None
-    """`candidates.social_scores`."""
+    """`social.friend_taste`."""
     friend_counts: Csr | None = None
     """`candidates.friend_counts`."""
     presence: Csr | None = None
     """Friends present now."""
+    presence_logs: Csr | None = None
+    """Sums of `social.sighting_logs` of the friends present."""
     popularity: FloatArray | None = None
     """`(I,)`, damped (e.g. log of decayed plays); positive means heard at all."""
     recency: FloatArray | None = None
@@ -110,13 +130,24 @@ class RankingInputs:
             source: CandidateLists(entry.items[start:stop], entry.scores[start:stop])
             for source, entry in self.lists.items()
         }
+        weighted = {
+            name: WeightedRows(entry.rows[start:stop], entry.weights)
+            for name, entry in self.item_weights.items()
+        }
         pool = None if self.pool is None else self.pool.rows(start, stop)
-        return replace(self, lists=lists, pool=pool, **per_user)
+        return replace(self, lists=lists, item_weights=weighted, pool=pool, **per_user)
+
+    def not_allowed(self) -> Csr | None:
+        """What may not be listed: blocked, and known where coming back makes no sense."""
+        if not self.block_known:
+            return self.blocked
+        return self.plays if self.blocked is None else union(self.plays, self.blocked)
 
 
 _PER_USER = (
     "plays", "blocked", "taste", "user_factors", "social", "friend_counts", "presence",
     "user_genres", "home_clusters", "shown_recently", "privacy_flags", "user_providers",
+    "tag_taste", "medoids", "profile_sizes", "presence_logs",
 )  # fmt: skip
 
 
@@ -135,8 +166,10 @@ class RankedLists:
     """uint8 `(U, k)` of `Source` bits, pad 0."""
     features: FloatArray
     """float32 `(U, k, len(FEATURES))`, raw; NaN = missing, and pad."""
+    inputs: FloatArray
+    """float32 `(U, k, len(INPUTS))`, what the ranker read, pad 0: `contributions_of` it is below."""
     contributions: DoubleArray
-    """float64 `(U, k, len(CONTRIBUTIONS))`, pad 0."""
+    """float64 `(U, k, len(CONTRIBUTIONS))`, pad 0; `score_of` them is the score."""
     reason_kinds: ByteArray
     """uint8 `(U, k, 3)` of `ReasonKind`, pad 0."""
     reason_subjects: IntArray
@@ -157,7 +190,7 @@ class _Anchoring:
 
 
 def recommend(
-    inputs: RankingInputs, *, weights: LinearWeights, k: int = 50, threads: int | None = None
+    inputs: RankingInputs, *, weights: Ranker, k: int = 50, threads: int | None = None
 ) -> RankedLists:
     """Ranks every user of the shard: k items each, with the evidence for every one.
 
@@ -197,12 +230,27 @@ def _anchoring(inputs: RankingInputs) -> _Anchoring:
 
 
 def _recommend_chunk(
-    inputs: RankingInputs, weights: LinearWeights, k: int, anchoring: _Anchoring
+    inputs: RankingInputs, weights: Ranker, k: int, anchoring: _Anchoring
 ) -> RankedLists:
     pool = inputs.pool or merge_candidates(
-        inputs.lists, blocked=_not_allowed(inputs), users=inputs.plays.shape[0]
+        inputs.lists, blocked=inputs.not_allowed(), users=inputs.plays.shape[0]
     )
-    features = build_features(
+    features = pool_features(inputs, pool)
+    ranked = rank(features, weights)
+    is_new = new_to_user(
+        pool,
+        plays=inputs.plays,
+        shown_recently=inputs.shown_recently,
+        clusters=inputs.clusters,
+        homes=inputs.home_clusters,
+    )
+    selected = select(ranked.score, pool, is_new, k=k, duplicate_group=inputs.duplicate_group)
+    return _assembled(inputs, features, ranked, is_new, selected, anchoring, weights)
+
+
+def pool_features(inputs: RankingInputs, pool: CandidatePool) -> FeatureTable:
+    """The features of a pool of the inputs' users."""
+    return build_features(
         pool,
         taste=inputs.taste,
         item_vectors=inputs.item_vectors,
@@ -216,25 +264,13 @@ def _recommend_chunk(
         privacy_flags=inputs.privacy_flags,
         user_providers=inputs.user_providers,
         item_providers=inputs.item_providers,
+        item_weights=inputs.item_weights,
+        tag_taste=inputs.tag_taste,
+        tag_vectors=inputs.tag_vectors,
+        medoids=inputs.medoids,
+        presence_logs=inputs.presence_logs,
+        profile_sizes=inputs.profile_sizes,
     )
-    ranked = rank(features, weights)
-    is_new = new_to_user(
-        pool,
-        plays=inputs.plays,
-        shown_recently=inputs.shown_recently,
-        clusters=inputs.clusters,
-        homes=inputs.home_clusters,
-    )
-    selected = select(ranked.score, pool, is_new, k=k, duplicate_group=inputs.duplicate_group)
-    return _assembled(inputs, features, ranked, is_new, selected, anchoring)
-
-
-def _not_allowed(inputs: RankingInputs) -> Csr | None:
-    if not inputs.block_known:
-        return inputs.blocked
-    if inputs.blocked is None:
-        return inputs.plays
-    return union(inputs.plays, inputs.blocked)
 
 
 def _assembled(
@@ -244,17 +280,19 @@ def _assembled(
     is_new: BoolArray,
     selected: SelectedLists,
     anchoring: _Anchoring,
+    weights: Ranker,
 ) -> RankedLists:
     pool = features.pool
     listed = selected.positions >= 0
     flat = selected.positions[listed]
     result = _padded(*selected.positions.shape)
     result.items[listed] = pool.items[flat]
-    result.scores[listed] = ranked.score[flat]
     result.is_new[listed] = is_new[flat]
     result.sources[listed] = pool.sources[flat]
     result.features[listed] = features.values[flat]
-    result.contributions[listed] = ranked.contributions[flat]
+    result.inputs[listed] = ranked.inputs[flat]
+    result.contributions[listed] = contributions_of(weights, ranked.inputs[flat])
+    result.scores[listed] = score_of(result.contributions[listed])
     reasons = _reasons(inputs, pool, listed, flat, anchoring)
     result.reason_kinds[listed] = reasons.kinds
     result.reason_subjects[listed] = reasons.subjects
@@ -291,6 +329,7 @@ def _padded(users: int, k: int) -> RankedLists:
         is_new=np.zeros((users, k), np.bool_),
         sources=np.zeros((users, k), np.uint8),
         features=np.full((users, k, len(FEATURES)), np.nan, np.float32),
+        inputs=np.zeros((users, k, len(INPUTS)), np.float32),
         contributions=np.zeros((users, k, len(CONTRIBUTIONS)), np.float64),
         reason_kinds=np.zeros((users, k, MAX_REASONS), np.uint8),
         reason_subjects=np.full((users, k, MAX_REASONS), -1, np.int32),

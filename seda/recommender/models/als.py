@@ -1,7 +1,7 @@
 """Implicit-feedback matrix factorisation by alternating least squares (Hu, Koren, Volinsky 2008).
 
-Plays are confidences; side rows (artist tags, playlists: anything that is a row over the items)
-join the matrix as pseudo-users and shape the item factors only. User factors are the exact
+Plays are confidences; tags join the matrix as pseudo-users (rows over the items) and shape the item
+factors only. User factors are the exact
 solution against the final item factors, so `fold_in` of a trained user gives back its factors.
 """
 
@@ -13,13 +13,14 @@ from implicit.cpu.als import AlternatingLeastSquares
 
 from seda.recommender.arrays import Csr, FloatArray
 from seda.recommender.cores import available_cores, single_threaded_blas
+from seda.recommender.models.listening import Listening, log_strengths, relative_strengths
 
 
 @dataclass(frozen=True)
 class AlsConfig:
     """Hyper-parameters of one fit."""
 
-    factors: int = 24
+    factors: int = 32
     """Latent dimensions of one fit; sparse listening wants 16 to 32, more only adds noise."""
     alpha: float = 10.0
     """Confidence of an item of average strength to its user: it is `alpha` times log(1 + plays)
@@ -30,7 +31,9 @@ class AlsConfig:
     iterations: int = 15
     """Alternations of users and items."""
     side_weight: float = 0.5
-    """A side row's confidence relative to plays: it is `alpha * side_weight * log(1 + value)`."""
+    """A tag's confidence relative to plays: it is `alpha * side_weight * log(1 + weight)`."""
+    tag_items: int = 3
+    """Fewest items of a tag that becomes a row: rarer ones say little and cost a row each."""
     fits: int = 3
     """Fits with different starts whose factors are laid side by side, so that the inner product
     is the mean of their predictions: less variance, still one plain vector per row."""
@@ -47,21 +50,25 @@ class AlsFactors:
     items: FloatArray
     config: AlsConfig
 
+    def scores(self, listening: Listening) -> FloatArray:
+        """`(rows, items)` float32 by fold-in, zeros for users without plays."""
+        return fold_in(self, listening.plays) @ self.items.T
 
-def train_als(
-    plays: Csr, *, config: AlsConfig, seed: int, side_rows: Csr | None = None
-) -> AlsFactors:
-    """Fits factors to `plays` CSR `(users, items)` of counts, and to `side_rows` `(extra, items)`.
 
-    Deterministic in `seed`. Users without plays get zeros, items with neither plays nor side
-    entries too; an empty matrix gives zeros everywhere.
+def train_als(listening: Listening, *, config: AlsConfig, seed: int) -> AlsFactors:
+    """Fits factors to the plays, and to the tags as rows over the items.
+
+    Deterministic in `seed`. Users without plays get zeros, items with neither plays nor tags
+    too; an empty matrix gives zeros everywhere.
     """
+    plays = listening.plays
     users, items = plays.shape
     width = config.factors * config.fits
-    confidences = _play_confidences(plays)
-    if side_rows is not None and side_rows.shape[0]:
-        side = _logarithms(side_rows) * np.float32(config.side_weight)
-        confidences = sp.vstack([confidences, side], format="csr")
+    confidences = relative_strengths(plays)
+    if listening.item_tags is not None and config.side_weight:
+        tags = log_strengths(listening.item_tags).T.tocsr() * np.float32(config.side_weight)
+        tags = tags[np.flatnonzero(np.diff(tags.indptr) >= config.tag_items)]
+        confidences = sp.vstack([confidences, tags], format="csr")
     if confidences.nnz == 0:
         empty = np.zeros((items, width), np.float32)
         return AlsFactors(np.zeros((users, width), np.float32), empty, config)
@@ -81,7 +88,7 @@ def fold_in(factors: AlsFactors, plays: Csr) -> FloatArray:
     The exact least-squares step against the given item factors; no plays gives zeros.
     """
     config = factors.config
-    confidences = _play_confidences(plays)
+    confidences = relative_strengths(plays)
     solved = np.zeros((plays.shape[0], config.factors * config.fits), np.float32)
     if confidences.nnz == 0:
         return solved
@@ -94,25 +101,6 @@ def fold_in(factors: AlsFactors, plays: Csr) -> FloatArray:
             solution = model.recalculate_user(np.arange(plays.shape[0]), confidences)
         solved[:, block] = solution / scale
     return solved
-
-
-def _play_confidences(plays: Csr) -> Csr:
-    """log(1 + plays) over the user's own mean of it: heavy listeners do not drown the others."""
-    strengths = _logarithms(plays)
-    counts = np.diff(strengths.indptr)
-    owners = np.repeat(np.arange(strengths.shape[0]), counts)
-    totals = np.bincount(owners, strengths.data, minlength=strengths.shape[0])
-    means = totals / np.maximum(counts, 1)
-    strengths.data = (strengths.data / means[owners]).astype(np.float32)
-    return strengths
-
-
-def _logarithms(counts: Csr) -> Csr:
-    strengths = sp.csr_matrix(counts, dtype=np.float32, copy=True)
-    strengths.sum_duplicates()
-    strengths.data = np.log1p(np.maximum(strengths.data, 0))
-    strengths.eliminate_zeros()
-    return strengths
 
 
 def _fit_items(confidences: Csr, config: AlsConfig, seed: int) -> FloatArray:

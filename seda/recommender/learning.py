@@ -1,0 +1,221 @@
+"""Learning to rank from an inner holdout of interactions: a linear blend, and LambdaRank trees.
+
+The signals that a row shows were fitted without the pairs that the row is judged by: folds are
+held out in turn, their evidence dropped (plays, and tags that came with them), the signals
+fitted on the rest. Nothing here sees a holdout that is reported.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.optimize import minimize
+
+from seda.recommender.arrays import BoolArray, Csr, DoubleArray, FloatArray, LongArray
+from seda.recommender.arrays import sparse_rows, stored_at
+from seda.recommender.candidates import merge_candidates
+from seda.recommender.cores import available_cores
+from seda.recommender.fitting import (
+    SignalConfig,
+    fitted_candidates,
+    fitted_inputs,
+    train_signals,
+)
+from seda.recommender.models.listening import Listening
+from seda.recommender.ranking import INPUTS, SIGNALS, LinearWeights, ranker_inputs
+from seda.recommender.recommend import CHUNK_USERS, pool_features
+from seda.recommender.signals.social import newcomer_share
+from seda.recommender.trees import TreeRanker
+
+Without = Callable[[Csr], Listening]
+"""Held-out pairs, CSR `(users, items)` → the listening without them and without their tags."""
+
+
+@dataclass(frozen=True)
+class TreeConfig:
+    """Hyper-parameters of LambdaRank (Burges 2010) as LightGBM fits it."""
+
+    trees: int = 160
+    """Boosting rounds."""
+    leaves: int = 24
+    """Leaves of each tree."""
+    learning_rate: float = 0.06
+    """Shrinkage of each tree."""
+    rows_per_leaf: int = 150
+    """Fewest rows of a leaf: fewer and it remembers single people."""
+    ridge: float = 10.0
+    """L2 penalty of leaf outputs."""
+    features_per_tree: float = 0.6
+    """Share of the inputs that each tree may use."""
+    truncation: int = 20
+    """Places at the top whose order counts."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Candidates whose outcome is known: `inputs` float32 `(n, len(INPUTS))`, `relevant` bool
+    `(n,)`; person g has `sizes[g]` rows in turn, and at least one of them is relevant."""
+
+    inputs: FloatArray
+    relevant: BoolArray
+    sizes: LongArray
+
+
+def cross_fitted_rows(
+    listening: Listening, without: Without, *, config: SignalConfig, folds: int, seed: int,
+    per_source: int = 150,
+) -> TrainingRows:  # fmt: skip
+    """Training rows of every person, `folds` signal fits; deterministic in `seed`.
+
+    Each fold holds out a part of everybody's interactions; an item that nobody would have left
+    stays in, since nothing could recommend it.
+    """
+    parts = [
+        held_out_rows(without(held), held, config=config, seed=seed + fold, per_source=per_source)
+        for fold, held in enumerate(held_out_folds(listening.plays, folds, seed))
+    ]
+    return TrainingRows(
+        np.concatenate([part.inputs for part in parts]),
+        np.concatenate([part.relevant for part in parts]),
+        np.concatenate([part.sizes for part in parts]),
+    )
+
+
+def held_out_rows(
+    listening: Listening, held: Csr, *, config: SignalConfig, seed: int, per_source: int
+) -> TrainingRows:
+    """Rows of one fold: signals fitted on `listening`, which lacks `held`, and judged by it."""
+    models = train_signals(listening, config=config, seed=seed)
+    parts = []
+    for start in range(0, held.shape[0], CHUNK_USERS):
+        chosen = slice(start, min(start + CHUNK_USERS, held.shape[0]))
+        inputs = fitted_inputs(models, listening.rows(chosen), listening.plays)
+        lists = fitted_candidates(inputs, per_source)
+        pool = merge_candidates(lists, blocked=inputs.plays)
+        relevant = stored_at(sparse_rows(held[chosen]), pool.indptr, pool.items)
+        judged = ranker_inputs(pool_features(inputs, pool))
+        useful = np.bincount(pool.owners[relevant], minlength=pool.users) > 0
+        kept = useful[pool.owners]
+        parts.append(
+            TrainingRows(judged[kept], relevant[kept], np.diff(pool.indptr)[useful])
+        )
+    return TrainingRows(
+        np.concatenate([part.inputs for part in parts]),
+        np.concatenate([part.relevant for part in parts]),
+        np.concatenate([part.sizes for part in parts]),
+    )
+
+
+def held_out_folds(plays: Csr, folds: int, seed: int) -> Iterator[Csr]:
+    """Each fold's held-out pairs, CSR `(users, items)`; a pair is in one fold at most."""
+    rows = sp.csr_matrix(plays, dtype=np.float32)
+    owners = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    random = np.random.default_rng(seed)
+    order = np.lexsort((random.random(rows.nnz), owners))
+    places = np.empty(rows.nnz, np.int64)
+    places[order] = np.arange(rows.nnz) - rows.indptr[owners]
+    # Everybody starts at a fold of their own, so that short profiles fill all folds alike.
+    fold_of = (places + random.integers(0, folds, rows.shape[0])[owners]) % folds
+    for fold in range(folds):
+        held = fold_of == fold
+        left = np.bincount(rows.indices[~held], minlength=rows.shape[1])
+        held &= left[rows.indices] > 0
+        entries = (rows.data[held], (owners[held], rows.indices[held]))
+        yield sp.csr_matrix(entries, shape=rows.shape)
+
+
+def pairs_without(plays: Csr, held: Csr) -> Csr:
+    """`plays` without the stored entries of `held`."""
+    rows = sp.csr_matrix(plays, dtype=np.float32)
+    kept = ~stored_at(sparse_rows(held), rows.indptr.astype(np.int64), rows.indices)
+    owners = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    return sp.csr_matrix((rows.data[kept], (owners[kept], rows.indices[kept])), shape=rows.shape)
+
+
+def fit_linear(rows: TrainingRows, *, ridge: float = 1e-4) -> LinearWeights:
+    """Weights that make what was held out likely among its pool (softmax per person).
+
+    No weight is negative: a signal that only seems to repel is left out. `ridge` keeps weights of
+    signals that say the same from running apart.
+    """
+    signals = rows.inputs[:, : len(SIGNALS)].astype(np.float64)
+    social = INPUTS.index("social")
+    known = np.expm1(rows.inputs[:, INPUTS.index("profile_size")])
+    inputs = np.column_stack([signals, signals[:, social] * newcomer_share(known)])
+    starts = np.concatenate([[0], np.cumsum(rows.sizes)[:-1]])
+    hits = np.add.reduceat(rows.relevant.astype(np.float64), starts)
+
+    def loss(weights: DoubleArray) -> tuple[float, DoubleArray]:
+        raw = inputs @ weights
+        raw -= np.repeat(np.maximum.reduceat(raw, starts), rows.sizes)
+        powers = np.exp(raw)
+        totals = np.add.reduceat(powers, starts)
+        likely = powers * np.repeat(hits / totals, rows.sizes)
+        value = hits @ np.log(totals) - raw[rows.relevant].sum()
+        slope = inputs.T @ (likely - rows.relevant)
+        scale = 1 / max(hits.sum(), 1)
+        return value * scale + ridge * weights @ weights, slope * scale + 2 * ridge * weights
+
+    found = minimize(
+        loss, np.full(inputs.shape[1], 0.1), jac=True, method="L-BFGS-B",
+        bounds=[(0, None)] * inputs.shape[1], options={"maxiter": 100},
+    )  # fmt: skip
+    named = dict(zip(SIGNALS, found.x[:-1].tolist(), strict=True))
+    return LinearWeights(**named, newcomers=float(found.x[-1]))
+
+
+def fit_trees(rows: TrainingRows, *, config: TreeConfig, seed: int) -> TreeRanker:
+    """LambdaRank trees on the rows; deterministic in `seed`. LightGBM is imported only here."""
+    import lightgbm
+
+    data = lightgbm.Dataset(
+        rows.inputs, rows.relevant.astype(np.int32), group=rows.sizes, feature_name=list(INPUTS)
+    )
+    parameters = {
+        "objective": "lambdarank",
+        "num_leaves": config.leaves,
+        "learning_rate": config.learning_rate,
+        "min_data_in_leaf": config.rows_per_leaf,
+        "lambda_l2": config.ridge,
+        "feature_fraction": config.features_per_tree,
+        "lambdarank_truncation_level": config.truncation,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": available_cores(),
+        "verbosity": -1,
+    }
+    booster = lightgbm.train(parameters, data, num_boost_round=config.trees)
+    return _flattened([tree["tree_structure"] for tree in booster.dump_model()["tree_info"]])
+
+
+def _flattened(trees: list[dict[str, Any]]) -> TreeRanker:
+    """The arrays of LightGBM's nested nodes."""
+    nodes: list[tuple[int, float, int, int, float]] = []
+
+    def add(node: dict[str, Any]) -> int:
+        place = len(nodes)
+        nodes.append((-1, 0.0, -1, -1, float(node.get("leaf_value", 0.0))))
+        if "split_feature" in node:
+            left, right = add(node["left_child"]), add(node["right_child"])
+            counts = [_count(node["left_child"]), _count(node["right_child"])]
+            mean = float(np.average([nodes[left][4], nodes[right][4]], weights=counts))
+            nodes[place] = (node["split_feature"], node["threshold"], left, right, mean)
+        return place
+
+    roots = [add(tree) for tree in trees]
+    feature, threshold, left, right, value = (np.array(column) for column in zip(*nodes))
+    return TreeRanker(
+        feature.astype(np.int32),
+        threshold.astype(np.float64),
+        left.astype(np.int32),
+        right.astype(np.int32),
+        value.astype(np.float64),
+        np.array(roots, np.int32),
+    )
+
+
+def _count(node: dict[str, Any]) -> int:
+    return int(node.get("internal_count", node.get("leaf_count", 0)))
