@@ -162,7 +162,12 @@ def fit_linear(rows: TrainingRows, *, ridge: float = 1e-4) -> LinearWeights:
         loss, np.full(inputs.shape[1], 0.1), jac=True, method="L-BFGS-B",
         bounds=[(0, None)] * inputs.shape[1], options={"maxiter": 100},
     )  # fmt: skip
-    named = dict(zip(SIGNALS, found.x[:-1].tolist(), strict=True))
+    # A signal that no row showed teaches nothing: the design's word stands.
+    design = LinearWeights()
+    named = {
+        name: float(found.x[place]) if inputs[:, place].any() else float(getattr(design, name))
+        for place, name in enumerate(SIGNALS)
+    }
     return LinearWeights(**named, newcomers=float(found.x[-1]))
 
 

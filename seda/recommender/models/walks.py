@@ -19,8 +19,8 @@ class WalksConfig:
 
     damping: float = 0.5
     """Power of an item's listeners that divides the walks which end there."""
-    sources: int = 200
-    """Most probable items from which each item keeps its walks."""
+    targets: int = 200
+    """Items at which the walks from one item may end, most probable first."""
     items_at_most: int = 15_000
     """Items that take part, those with most listeners first."""
 
@@ -48,9 +48,9 @@ def train_walks(listening: Listening, *, config: WalksConfig) -> Walks:
     to_user = _shares(strengths.T.tocsr())
     damped = sp.diags((listeners[heard] ** -config.damping).astype(np.float32))
     arriving = (damped @ from_user.T).tocsr()
-    return Walks(
-        nearest_sources(arriving, to_user.T.tocsr(), heard, config.sources, items), config
-    )
+    # Kept by where a walk starts: by its end, items with a single listener would be all sources.
+    kept = nearest_sources(to_user, arriving.T.tocsr(), heard, config.targets, items)
+    return Walks(kept.T.tocsr(), config)
 
 
 def _shares(rows: Csr) -> Csr:
