@@ -82,6 +82,8 @@ class Limits:
     """Texts per request."""
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    in_process: bool = False
+    """Computed in this process: there is no endpoint that a breaker could watch."""
 
 
 class Provider(Protocol[TextsT_contra]):
