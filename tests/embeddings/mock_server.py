@@ -14,7 +14,8 @@ import httpx
 import pytest
 import uvicorn
 
-from seda.sandbox.mock_providers.app import PROVIDERS, create_app
+from seda.sandbox.mock_providers.app import create_app
+from seda.sandbox.mock_providers.profiles import PROVIDERS
 
 KEY = "sk-mock-0123456789abcdef"
 

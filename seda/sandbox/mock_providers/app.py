@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,16 +18,13 @@ from starlette.types import Receive, Scope, Send
 
 from seda.sandbox.mock_providers.cohere import CohereFormat
 from seda.sandbox.mock_providers.openai import OpenAIFormat
-from seda.sandbox.mock_providers.profiles import FailureProfile, InvalidProfileError
+from seda.sandbox.mock_providers.profiles import FailureProfile, InvalidProfileError, profile_of
 from seda.sandbox.mock_providers.service import Answer, MockProvider, RecordedRequest
 from seda.sandbox.mock_providers.wire import WireFormat
 
 OPENAI = OpenAIFormat("openai", "/openai", {"text-embedding-3-small": 1536})
 COHERE = CohereFormat()
 RUNNER = OpenAIFormat("runner", "/runner", {"hashed-words": 1536}, needs_key=False)
-PROVIDERS = (OPENAI.name, COHERE.name, RUNNER.name)
-
-_PROFILE = TypeAdapter(FailureProfile)
 
 
 def create_app(
@@ -42,24 +38,21 @@ def create_app(
     `GET /{openai,runner}/v1/models`; `GET|PUT /control/{provider}` with a `FailureProfile` as JSON
     (a PUT counts requests and outages anew), `GET|DELETE /control/requests`, `GET /healthz`.
     """
+    formats: tuple[WireFormat, ...] = (OPENAI, COHERE, RUNNER)
     recording: list[RecordedRequest] = []
     providers = {
         each.name: MockProvider(
             each, recording, clock, profile=(profiles or {}).get(each.name, FailureProfile())
         )
-        for each in (OPENAI, COHERE, RUNNER)
+        for each in formats
     }
     endpoints = [
-        Route(each.path, _Endpoint(providers[each.name]), methods=["POST"]) for each in _formats()
+        Route(each.format.path, _Endpoint(each), methods=["POST"]) for each in providers.values()
     ]
     models = [
         Route(f"{each.prefix}/v1/models", _constant(each.models())) for each in (OPENAI, RUNNER)
     ]
     return Starlette(routes=[*endpoints, *models, *_control(providers, recording)])
-
-
-def _formats() -> tuple[WireFormat, ...]:
-    return (OPENAI, COHERE, RUNNER)
 
 
 class _Endpoint:
@@ -118,8 +111,8 @@ def _control(
             return _json({"detail": f"The providers are {', '.join(providers)}."}, 404)
         if request.method == "PUT":
             try:
-                provider.behave(_PROFILE.validate_json(await request.body()))
-            except (ValidationError, InvalidProfileError) as problem:
+                provider.behave(profile_of(await request.body()))
+            except InvalidProfileError as problem:
                 return _json({"detail": str(problem)}, 422)
         return _json(asdict(provider.profile))
 

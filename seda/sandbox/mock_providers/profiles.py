@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from seda.errors import SedaError
 
+PROVIDERS = ("openai", "cohere", "runner")
 _RATES = ("slow_share", "error_rate", "rate_limit_rate", "cut_rate", "malformed_rate")
 _AMOUNTS = ("latency_seconds", "slow_latency_seconds", "retry_after_seconds")
 
@@ -120,6 +121,45 @@ class FailureProfile:
             raise InvalidProfileError(
                 f"requests_per_minute is 0 or more; got {self.requests_per_minute}."
             )
+
+
+def profile_of(content: bytes) -> FailureProfile:
+    """The profile that a JSON object describes.
+
+    Raises:
+        InvalidProfileError: it describes none.
+    """
+    try:
+        return _PROFILE.validate_json(content)
+    except ValidationError as problem:
+        raise _invalid(problem) from None
+
+
+def profiles_of(content: bytes) -> dict[str, FailureProfile]:
+    """The profiles of a JSON object by provider: `{"openai": {"error_rate": 0.1}}`.
+
+    Raises:
+        InvalidProfileError: it holds something else, or a provider that there is not.
+    """
+    try:
+        profiles = _PROFILES.validate_json(content)
+    except ValidationError as problem:
+        raise _invalid(problem) from None
+    if unknown := set(profiles) - set(PROVIDERS):
+        raise InvalidProfileError(
+            f"There is no provider {min(unknown)!r}: the providers are {', '.join(PROVIDERS)}."
+        )
+    return profiles
+
+
+_PROFILE = TypeAdapter(FailureProfile)
+_PROFILES = TypeAdapter(dict[str, FailureProfile])
+
+
+def _invalid(problem: ValidationError) -> InvalidProfileError:
+    first = problem.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or "it"
+    return InvalidProfileError(f"The failure profile cannot be used: {where}: {first['msg']}.")
 
 
 @dataclass(frozen=True, slots=True)
