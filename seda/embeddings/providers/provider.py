@@ -18,6 +18,8 @@ from seda.errors import SedaError
 
 CONNECT_SECONDS = 0.3
 READ_SECONDS = 2.5
+# How far rounding to float32 alone can take a unit row's length from 1, with some room.
+_ROUNDING = 2.0**-22
 
 
 class Failure(StrEnum):
@@ -120,7 +122,7 @@ class Provider(Protocol[TextsT_contra]):
 def unit_rows(
     provider: str, vectors: NDArray[np.float32], *, rows: int, dim: int
 ) -> NDArray[np.float32]:
-    """The vectors scaled to length 1, as float32 `(rows, dim)`.
+    """The vectors scaled to length 1, as float32 `(rows, dim)`; unit rows keep their bits.
 
     Raises:
         ProviderError: another shape, a number that is not finite, or a row of zeros.
@@ -132,4 +134,5 @@ def unit_rows(
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
     if not (np.isfinite(lengths) & (lengths > 0)).all():
         raise ProviderError(provider, Failure.BAD_ANSWER, "a vector is not finite, or is zero")
-    return (vectors / lengths[:, None]).astype(np.float32)
+    scales = np.where(np.abs(lengths - 1) < _ROUNDING, 1.0, lengths)
+    return (vectors / scales[:, None]).astype(np.float32)
