@@ -5,7 +5,7 @@ one region's texts to the other's provider (SPEC EMB-9).
 """
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from seda.database.regions import Region
 from seda.errors import SedaError
@@ -31,5 +31,6 @@ class EuTexts:
     region: Region = Region.EU
 
 
+RegionalTexts: TypeAlias = GlobalTexts | EuTexts
 TextsT = TypeVar("TextsT", GlobalTexts, EuTexts)
 TextsT_contra = TypeVar("TextsT_contra", GlobalTexts, EuTexts, contravariant=True)

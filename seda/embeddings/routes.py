@@ -2,12 +2,12 @@
 
 The configuration says which providers there are, in order of preference; the database says which
 space is active. A provider that is configured later becomes a standby, to be filled and promoted
-by a person: a key in the environment never switches a space (DAT-3). `RoutesT` of the EU take EU
-texts and no others, so no global endpoint can be written into this file for them (EMB-9).
+by a person: a key in the environment never switches a space (DAT-3). The EU's routes take EU texts
+and no others, so the type checker refuses a global endpoint among them (EMB-9).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic
 
 import psycopg
@@ -15,8 +15,10 @@ import psycopg
 from seda.database.regions import Region
 from seda.embeddings.budget import Budget
 from seda.embeddings.ledger import Rules
+from seda.embeddings.providers import cohere, openai
 from seda.embeddings.providers.local import LocalEmbedder, LocalProvider
 from seda.embeddings.providers.provider import Provider
+from seda.embeddings.providers.runner import RunnerProvider, runner_space
 from seda.embeddings.regional_texts import EuTexts, GlobalTexts, TextsT
 from seda.embeddings.service import ServicePolicy
 from seda.embeddings.space_rows import active_space
@@ -76,20 +78,24 @@ def embeddings_of(
 
     A database without an active space gets that of the preferred provider.
     """
-    policy = service_policy(settings)
+    policy, active = service_policy(settings), active_space(connection)
+    period = settings.embedding_period_days
     if region is Region.EU:
-        eu = RegionalEmbeddings(
-            region, EuTexts, eu_routes(settings), policy, eu_routes(settings)[0].space,
-            period_days=settings.embedding_period_days,
-        )  # fmt: skip
-        return replace(eu, active=active_space(connection) or eu.preferred.space)
+        eu = eu_routes(settings)
+        return RegionalEmbeddings(
+            region, EuTexts, eu, policy, active or eu[0].space, period_days=period
+        )
     routes = global_routes(settings)
-    shadow = next((r for r in routes if r.space.provider == settings.embedding_shadow), None)
-    everywhere = RegionalEmbeddings(
-        region, GlobalTexts, routes, policy, routes[0].space, shadow,
-        settings.embedding_shadow_share, settings.embedding_period_days,
-    )  # fmt: skip
-    return replace(everywhere, active=active_space(connection) or everywhere.preferred.space)
+    return RegionalEmbeddings(
+        region,
+        GlobalTexts,
+        routes,
+        policy,
+        active or routes[0].space,
+        shadow=next((r for r in routes if r.space.provider == settings.embedding_shadow), None),
+        shadow_share=settings.embedding_shadow_share,
+        period_days=period,
+    )
 
 
 def service_policy(settings: Settings) -> ServicePolicy:
@@ -100,14 +106,36 @@ def service_policy(settings: Settings) -> ServicePolicy:
 
 def global_routes(settings: Settings) -> tuple[Route[GlobalTexts], ...]:
     """The global region's providers, the preferred one first; the local one always works."""
-    return (_local(Region.GLOBAL),)
+    routes: list[Route[GlobalTexts]] = []
+    openai_key, cohere_key = settings.openai_api_key, settings.cohere_api_key
+    if openai_key:
+        openai_url = settings.openai_base_url
+        routes.append(
+            Route(openai.SPACE, lambda: openai.OpenAIProvider(openai_key, openai_url), True)
+        )
+    if cohere_key:
+        cohere_url = settings.cohere_base_url
+        routes.append(
+            Route(cohere.SPACE, lambda: cohere.CohereProvider(cohere_key, cohere_url), True)
+        )
+    return (*routes, _local(Region.GLOBAL))
 
 
 def eu_routes(settings: Settings) -> tuple[Route[EuTexts], ...]:
     """The EU's providers: a runner of our own in the EU, and this process. Nobody else."""
-    return (_local(Region.EU),)
+    url, key = settings.eu_embedder_url, settings.eu_embedder_api_key
+    if not url:
+        return (_local(Region.EU),)
+    model, dim = settings.eu_embedder_model, settings.eu_embedder_dim
+    version = settings.eu_embedder_version
+    runner = Route[EuTexts](
+        runner_space(model, dim, version),
+        lambda: RunnerProvider(url, model, dim, version, api_key=key),
+        True,
+    )
+    return (runner, _local(Region.EU))
 
 
 def _local(region: Region) -> Route:
     embedder = LocalEmbedder(region=str(region))
-    return Route(embedder.space, lambda: LocalProvider(embedder), is_hosted=False)
+    return Route(embedder.space, lambda: LocalProvider(embedder), False)
