@@ -37,7 +37,7 @@ _WINDOW = """
     select count(*), count(*) filter (where outcome <> 'ok'),
            coalesce(percentile_disc(0.95) within group (order by latency_seconds), 0)
     from seda.embedding_spend
-    where provider = %s and answered_at > greatest(%s, %s) and answered_at <= %s
+    where provider = %s and answered_at >= greatest(%s, %s) and answered_at <= %s
       and outcome <> 'refused'"""
 
 

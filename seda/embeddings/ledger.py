@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from seda.embeddings.breaker import BreakerPolicy, Pass, retry_at
+from seda.embeddings.breaker import BreakerPolicy, Pass, Phase, retry_at
 from seda.embeddings.breaker_rows import ask_breaker, tell_breaker
 from seda.embeddings.budget import Budget, Job, SpendVerdict, cost_usd, month_bounds
 from seda.embeddings.overrides import cap_in_force
@@ -96,6 +96,7 @@ class Refusal:
 
 
 BREAKER_OPEN = "breaker_open"
+BREAKER_PROBING = "breaker_probing"
 RATE_LIMITED = "over_own_limit"
 
 
@@ -118,7 +119,8 @@ def admit(
         if not request.limits.in_process:
             breaker, answer = ask_breaker(connection, request.provider, rules.breaker, now=now)
             if answer is Pass.DENIED:
-                return Refusal(BREAKER_OPEN, retry_at(breaker, now, rules.breaker))
+                reason = BREAKER_OPEN if breaker.phase is Phase.OPEN else BREAKER_PROBING
+                return Refusal(reason, retry_at(breaker, now, rules.breaker))
             is_probe = answer is Pass.PROBE
         return _reserve(connection, request, worker=worker, is_probe=is_probe, now=now)
 

@@ -171,10 +171,10 @@ class EmbeddingsService(Generic[TextsT]):
     async def _admitted(
         self, texts: tuple[str, ...], job: Job, *, patient: bool
     ) -> ledger.Reservation:
-        """A reservation; a patient caller waits for the provider's limit per minute.
+        """A reservation; a patient caller waits for the limit per minute, or while others probe.
 
         Raises:
-            NotNowError: the breaker is open, the budget is used up, or (impatient) the limit is.
+            NotNowError: the breaker is open, the budget is used up, or the caller is impatient.
         """
         request = ledger.Request(
             provider=self.provider.name,
@@ -192,9 +192,15 @@ class EmbeddingsService(Generic[TextsT]):
             )
             if isinstance(answer, ledger.Reservation):
                 return answer
-            if answer.reason != ledger.RATE_LIMITED or not patient or answer.retry_at is None:
+            if not patient or answer.reason not in (ledger.RATE_LIMITED, ledger.BREAKER_PROBING):
                 raise NotNowError(answer)
-            await self.sleep(max(0.01, (answer.retry_at - now).total_seconds()))
+            await self.sleep(self._until(answer, now))
+
+    def _until(self, refusal: ledger.Refusal, now: datetime) -> float:
+        """Seconds to wait for a limit per minute, or for somebody's probe to be answered."""
+        if refusal.reason == ledger.BREAKER_PROBING or refusal.retry_at is None:
+            return self.policy.first_backoff_seconds
+        return max(0.01, (refusal.retry_at - now).total_seconds())
 
     async def _attempt(
         self, reservation: ledger.Reservation, texts: tuple[str, ...], job: Job, deadline: float

@@ -39,7 +39,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCK = "select pg_advisory_lock(hashtext('seda.refresh'), hashtext(%s))"
 # Reasons that are about the provider: the standby can help with these, not with a spent budget.
 _PROVIDER_IS_OUT = frozenset(
-    {ledger.BREAKER_OPEN, NO_PROVIDER}
+    {ledger.BREAKER_OPEN, ledger.BREAKER_PROBING, NO_PROVIDER}
     | {str(failure) for failure in Failure if failure.speaks_of_health}
 )
 
