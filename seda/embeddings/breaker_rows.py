@@ -4,6 +4,7 @@ Called inside the caller's transaction; the row is locked while it is decided on
 workers cannot both be the probe or both log one transition.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import psycopg
@@ -76,6 +77,39 @@ def tell_breaker(
     after, reason = hear(before, Outcome(ok, seconds, was_probe), window, now, policy)
     _keep(connection, provider, before, after, reason, now)
     return after
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedTransition:
+    """One line of a breaker's log."""
+
+    provider: str
+    before: Phase
+    after: Phase
+    reason: str
+    happened_at: datetime
+
+
+def breakers(connection: psycopg.Connection) -> dict[str, Breaker]:
+    """Every provider's breaker as it is now."""
+    rows = connection.execute(
+        "select provider, phase, since, unhealthy_since, probe_at, probes "
+        "from seda.circuit_breakers order by provider"
+    )
+    return {provider: Breaker(Phase(phase), *rest) for provider, phase, *rest in rows}
+
+
+def transitions(connection: psycopg.Connection, *, since: datetime) -> list[LoggedTransition]:
+    """The log of all breakers, oldest first."""
+    rows = connection.execute(
+        "select provider, from_phase, to_phase, reason, happened_at "
+        "from seda.circuit_breaker_transitions where happened_at >= %s order by happened_at, id",
+        [since],
+    )
+    return [
+        LoggedTransition(provider, Phase(before), Phase(after), reason, happened_at)
+        for provider, before, after, reason, happened_at in rows
+    ]
 
 
 def _window(

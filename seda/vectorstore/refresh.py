@@ -22,6 +22,7 @@ from seda.embeddings import ledger, waiting
 from seda.embeddings.batching import at_once
 from seda.embeddings.budget import Job
 from seda.embeddings.catalogue_texts import load_texts
+from seda.embeddings.changes import oldest_open_transaction, take_off
 from seda.embeddings.providers.provider import Failure
 from seda.embeddings.routes import AnyEmbeddings, Route
 from seda.embeddings.service import EmbeddingsService, Item, Vectors, Waiting
@@ -30,6 +31,7 @@ from seda.embeddings.space_rows import adopt_space
 from seda.embeddings.spaces import EmbeddingSpace
 from seda.embeddings.texts import content_hash
 from seda.errors import SedaError
+from seda.progress import Progress
 from seda.vectorstore.refresh_plan import RefreshPlan, keys_of, plan_refresh
 from seda.vectorstore.rows import delete_vectors, ensure_space, store_vectors, stored_versions
 
@@ -83,6 +85,7 @@ def refresh_vectors(
     with _Refresh.opened(database, entity_type, embeddings, space, worker, clock) as refresh:
         ensure_space(refresh.rows, space)
         asyncio.run(refresh.bring_up_to_date())
+        take_off(refresh.rows, entity_type, before=refresh.read_at)
         return refresh.report()
 
 
@@ -94,6 +97,7 @@ def fill_space(
     *,
     worker: str,
     clock: Callable[[], datetime],
+    progress: Progress,
 ) -> VectorRefresh:
     """Embed whatever a standby's space lacks, ahead of its promotion; what is refused is left.
 
@@ -107,7 +111,7 @@ def fill_space(
         state = adopt_space(refresh.rows, space, "standby")
         if state != "standby":
             raise UnroutedSpaceError(f"{space.id} is {state}: only a standby's space is filled.")
-        asyncio.run(refresh.fill(route))
+        asyncio.run(refresh.fill(route, progress))
         return refresh.report()
 
 
@@ -140,6 +144,8 @@ class _Refresh:
     ) -> None:
         self.embeddings, self.entity_type, self.space = embeddings, entity_type, space
         self.rows, self.books, self.worker, self.clock = rows, books, worker, clock
+        # Asked for first: whatever is older than this is in the texts that are read next.
+        self.read_at = oldest_open_transaction(rows)
         self.texts = _Texts(*load_texts(rows, entity_type))
         self.embedded: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
@@ -193,12 +199,18 @@ class _Refresh:
         if self.embeddings.shadow:
             await self._shadow(self.embeddings.shadow)
 
-    async def fill(self, route: Route) -> None:
+    async def fill(self, route: Route, progress: Progress) -> None:
         """Everything that a standby's space lacks."""
         plan = self._plan()
         self._remove(plan)
         lacking = [position for positions in plan.by_job.values() for position in positions]
-        await self._embed(route, {Job.FILL: lacking}, self._keep)
+        progress.start(f"{self.entity_type}s", len(lacking))
+
+        def keep(space: EmbeddingSpace, job: Job, outcome: Vectors) -> None:
+            self._keep(space, job, outcome)
+            progress.advance(len(outcome.positions))
+
+        await self._embed(route, {Job.FILL: lacking}, keep)
 
     def _plan(self) -> RefreshPlan:
         now = self.clock()

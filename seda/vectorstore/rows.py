@@ -101,7 +101,7 @@ def stored_versions(
     query = sql.SQL(
         "select uuid_send(entity_id), content_hash, extract(epoch from computed_at)::bigint "
         "from {} where space_id = %s order by entity_id"
-    ).format(_table(entity))
+    ).format(vector_table(entity))
     rows = connection.execute(query, [space.id], binary=True).fetchall()
     ids = np.frombuffer(b"".join(row[0] for row in rows), np.uint8)
     seconds = np.array([row[2] for row in rows], np.int64)
@@ -162,12 +162,23 @@ def load_vectors(
     """
     _refuse_foreign(connection, space)
     query = sql.SQL("select entity_id, embedding from {} where space_id = %s").format(
-        _table(entity)
+        vector_table(entity)
     )
     ids, vectors = copy.read_fixed(connection, query, ["uuid", ("halfvec", space.dim)], [space.id])
     # Sorted here: Postgres would spill rows of this width to disk.
     order = id_order(ids)
     return ids[order], vectors[order]
+
+
+def count_vectors(connection: psycopg.Connection, space: EmbeddingSpace) -> int:
+    """How many vectors the space holds, of entities and people together."""
+    counts = [
+        sql.SQL("(select count(*) from {} where space_id = %(space)s)").format(vector_table(entity))
+        for entity in _TABLES
+    ]
+    query = sql.SQL("select {}").format(sql.SQL(" + ").join(counts))
+    ((count,),) = connection.execute(query, {"space": space.id})
+    return int(count)
 
 
 def delete_vectors(
@@ -198,7 +209,7 @@ def delete_vectors(
         )
         select count(*) from gone
         """
-    ).format(table=_table(entity))
+    ).format(table=vector_table(entity))
     parameters = {
         "ids": uuids_of(ids),
         "space": None if space is None else space.id,
@@ -234,7 +245,8 @@ def _arrive(
         raise InvalidVectorsError("Two vectors were given for one entity.") from problem
 
 
-def _table(entity: str, place: int = 0) -> sql.Identifier:
+def vector_table(entity: str, place: int = 0) -> sql.Identifier:
+    """The table of an entity's vectors; place 1 is the table of the entities themselves."""
     if entity not in _TABLES:
         raise UnknownEntityError(f"{entity!r} has no vectors; {', '.join(_TABLES)} do.")
     return sql.Identifier("seda", _TABLES[entity][place])
@@ -261,7 +273,7 @@ def _upsert(entity: str) -> sql.Composed:
                %(computed_at)s
         from stored
         """
-    ).format(entities=_table(entity, 1), table=_table(entity))
+    ).format(entities=vector_table(entity, 1), table=vector_table(entity))
 
 
 def _refuse_foreign(connection: psycopg.Connection, space: EmbeddingSpace) -> None:

@@ -51,15 +51,14 @@ def add_artists(database: RegionalDatabase, numbers: range, word: str = "Artist"
 
 def settings_of(mock: MockServer, home: Path, **more) -> Settings:
     """Both hosted providers and the EU's runner, all at the mock service."""
+    keys = {"openai_api_key": SecretStr(KEY), "cohere_api_key": SecretStr(KEY), **more}
     return Settings(
         _env_file=None,
         home=home,
-        openai_api_key=SecretStr(KEY),
-        cohere_api_key=SecretStr(KEY),
         openai_base_url=mock.openai_url,
         cohere_base_url=mock.cohere_url,
         eu_embedder_url=mock.runner_url,
-        **more,
+        **keys,
     )
 
 

@@ -17,6 +17,7 @@ from seda.database.regions import Databases, Region
 from seda.embeddings import ledger
 from seda.embeddings.providers import cohere, openai
 from seda.embeddings.space_rows import PromotionRefusedError, active_space, space_states
+from seda.progress import SilentProgress
 from seda.vectorstore.promotion import completeness, promote_space
 from seda.vectorstore.refresh import UnroutedSpaceError, VectorRefresh, fill_space, refresh_vectors
 from seda.vectorstore.rows import load_vectors
@@ -339,39 +340,42 @@ def test_a_space_whose_provider_is_gone_keeps_its_vectors_and_new_texts_wait(wor
 def test_a_standby_is_promoted_when_it_is_complete_and_not_before(world) -> None:
     database = world.databases[Region.GLOBAL]
     world.refresh()
-    found = embeddings(world.databases, world.settings)
     with pytest.raises(PromotionRefusedError, match="lacks vectors of 40 artists"):
         promote_space(database, cohere.SPACE, actor="op", now=NOW)
-    fill_space(database, "artist", found, cohere.SPACE, worker="w", clock=world.clock)
+    _fill(world, cohere.SPACE)
     world.change("update seda.artists set name = 'New' where id = %s", artist_id(1))
     with pytest.raises(PromotionRefusedError, match="1 artists"):
         promote_space(database, cohere.SPACE, actor="op", now=NOW)
-    fill_space(database, "artist", found, cohere.SPACE, worker="w", clock=world.clock)
+    _fill(world, cohere.SPACE)
     assert promote_space(database, cohere.SPACE, actor="op", now=NOW) == openai.SPACE
     with database.transaction() as connection:
         assert active_space(connection) == cohere.SPACE
         assert completeness(connection, cohere.SPACE, "artist").lacking == 0
         audit = connection.execute("select actor, action, subject from seda.audit_log").fetchall()
     assert audit == [("op", "embedding_space_promoted", cohere.SPACE.id)]
-    assert promote_space_back(world) == cohere.SPACE
+    _fill(world, openai.SPACE)
+    assert promote_space(database, openai.SPACE, actor="op", now=NOW) == cohere.SPACE
 
 
-def promote_space_back(world):
-    found = embeddings(world.databases, world.settings)
-    database = world.databases[Region.GLOBAL]
-    fill_space(database, "artist", found, openai.SPACE, worker="w", clock=world.clock)
-    return promote_space(database, openai.SPACE, actor="op", now=NOW)
+def _fill(world, space) -> VectorRefresh:
+    return fill_space(
+        world.databases[Region.GLOBAL],
+        "artist",
+        embeddings(world.databases, world.settings),
+        space,
+        worker="w",
+        clock=world.clock,
+        progress=SilentProgress(),
+    )
 
 
 def test_the_active_space_and_the_unknown_cannot_be_filled(world) -> None:
     world.refresh()
-    found = embeddings(world.databases, world.settings)
-    database = world.databases[Region.GLOBAL]
     with pytest.raises(UnroutedSpaceError, match="is active"):
-        fill_space(database, "artist", found, openai.SPACE, worker="w", clock=world.clock)
+        _fill(world, openai.SPACE)
     other = replace(openai.SPACE, version="9")
     with pytest.raises(UnroutedSpaceError, match="No configured provider"):
-        fill_space(database, "artist", found, other, worker="w", clock=world.clock)
+        _fill(world, other)
 
 
 def test_a_failed_over_vector_is_of_the_standbys_space_bit_for_bit(world) -> None:

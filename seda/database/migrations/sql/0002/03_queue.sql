@@ -13,7 +13,7 @@ create table seda.embedding_queue (
 );
 create index idx_embedding_queue_retry_at on seda.embedding_queue (retry_at);
 
--- One row per statement that changed what a catalogue text is made of, for the sensor. The
+-- One row per statement and type whose texts it may have changed, for the sensor. The
 -- transaction's id lets a reader stop below the oldest open transaction: ids do not commit in order.
 create table seda.catalogue_changes (
     id bigint generated always as identity primary key,
@@ -25,7 +25,8 @@ create table seda.catalogue_changes (
 create function seda.log_catalogue_change() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-    insert into seda.catalogue_changes (entity_type) values (tg_argv[0]);
+    insert into seda.catalogue_changes (entity_type)
+    select changed from unnest(string_to_array(tg_argv[0], ',')) as t(changed);
     return null;
 end
 $$;
@@ -35,17 +36,18 @@ declare
     watched record;
 begin
     for watched in select * from (values
-        ('artists', 'artist', 'name, deleted_at'),
-        ('artist_genres', 'artist', 'genre, weight'),
+        -- A playlist's text names its artists and their genres.
+        ('artists', 'artist,playlist', 'name, deleted_at'),
+        ('artist_genres', 'artist,playlist', 'genre, weight'),
         ('playlists', 'playlist', 'name, genre, visibility, deleted_at'),
         ('playlist_artists', 'playlist', 'artist_id, position'),
         ('rooms', 'room', 'name, genre, deleted_at')
-    ) as w(relation, entity_type, columns)
+    ) as w(relation, entity_types, columns)
     loop
         execute format(
             'create trigger log_catalogue_change after insert or delete or update of %s '
             'on seda.%I for each statement execute function seda.log_catalogue_change(%L)',
-            watched.columns, watched.relation, watched.entity_type);
+            watched.columns, watched.relation, watched.entity_types);
     end loop;
 end
 $$;

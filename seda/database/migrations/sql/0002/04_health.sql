@@ -13,6 +13,9 @@ language sql stable security definer set search_path = '' as $$
       and state <> 'released'
     group by provider, job
     union all
+    select 'override_cap_usd', '{}'::jsonb, max(cap_usd) from seda.embedding_budget_overrides
+    where created_at <= at and expires_at > at having count(*) > 0
+    union all
     select 'requests', jsonb_build_object('provider', provider, 'outcome', outcome), count(*)
     from seda.embedding_spend where outcome is not null group by provider, outcome
     union all
