@@ -4,6 +4,7 @@ Called inside the caller's transaction; the row is locked while it is decided on
 workers cannot both be the probe or both log one transition.
 """
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +21,8 @@ from seda.embeddings.breaker import (
     hear,
     transition,
 )
+
+log = logging.getLogger(__name__)
 
 _LOAD = """
     select phase, since, unhealthy_since, probe_at, probes from seda.circuit_breakers
@@ -138,6 +141,9 @@ def _keep(
     _save(connection, provider, after)
     changed = transition(before, after, reason)
     if changed:
+        log.warning(
+            "breaker of %s: %s → %s: %s", provider, changed.before, changed.after, changed.reason
+        )
         connection.execute(
             _LOG, [provider, str(changed.before), str(changed.after), changed.reason, now]
         )

@@ -51,8 +51,10 @@ def promote_space(
     People's vectors follow with the next run; until then their lists stay as they are.
 
     Raises:
-        PromotionRefusedError: it is no standby, or lacks vectors.
+        PromotionRefusedError: it is another region's, no standby, or lacks vectors.
     """
+    if space.region != database.region:
+        raise PromotionRefusedError(f"{space.id} is no space of {database.region}.")
     with database.transaction() as connection:
         lacking = {
             one.entity_type: one.lacking
@@ -65,4 +67,7 @@ def promote_space(
                 f"{space.id} lacks vectors of {missing}: run "
                 f"`seda embeddings fill {space.id} --region {database.region}` first."
             )
-        return swap_active(connection, space, actor=actor, now=now)
+        before = swap_active(connection, space, actor=actor, now=now)
+        # What waits for another space than the active one waits for nothing.
+        connection.execute("delete from seda.embedding_queue where space_id <> %s", [space.id])
+        return before

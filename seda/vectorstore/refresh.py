@@ -253,7 +253,8 @@ class _Refresh:
             for job, positions in by_job.items():
                 async for outcome in service.embed(at_once(self.texts.items(positions)), job):
                     if isinstance(outcome, Vectors):
-                        keep(route.space, job, outcome)
+                        # In a thread: the requests under way must not look slow because we store.
+                        await asyncio.to_thread(keep, route.space, job, outcome)
                     elif job in (Job.NEW_TEXT, Job.CHANGED_TEXT):
                         self._refuse(outcome)
         finally:

@@ -19,7 +19,6 @@ from seda.embeddings.shadow import Agreement
 from seda.embeddings.spend import BudgetStatus, DailySpend, budget_status, daily_spend
 from seda.embeddings.waiting import queue_depths
 from seda.vectorstore.shadow_sample import shadow_agreements
-from seda_assets.assets.column_schemas import stored_columns
 from seda_assets.automation.freshness import HOURLY, NIGHTLY
 from seda_assets.plots import new_figure, png
 from seda_assets.resources import Platform
@@ -68,10 +67,8 @@ def embedding_spend(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResul
             status = statuses[database.region] = budget_status(connection, budget, now=now)
             spent += daily_spend(connection, days=REPORTED_DAYS, now=now)
         metadata |= _budget_facts(database.region, status)
-    metadata["plot"] = png(_spend_figure(spent, statuses[Region.GLOBAL]))
+    metadata["plot"] = png(_spend_figure(spent, statuses[Region.GLOBAL], now))
     metadata["by_provider_and_job"] = dg.MetadataValue.md(_spend_table(spent))
-    metadata["dagster/column_schema"] = stored_columns(platform, "seda.embedding_spend")
-    metadata["dagster/row_count"] = sum(each.requests for each in spent)
     return dg.MaterializeResult(
         metadata=metadata, check_results=[_within_budget(statuses[Region.GLOBAL])]
     )
@@ -159,11 +156,11 @@ def _spend_table(spent: list[DailySpend]) -> str:
     return "\n".join(lines)
 
 
-def _spend_figure(spent: list[DailySpend], status: BudgetStatus) -> Figure:
+def _spend_figure(spent: list[DailySpend], status: BudgetStatus, now: datetime) -> Figure:
     figure = new_figure()
     days_axes, month_axes = figure.subplots(1, 2, width_ratios=(3, 1))
     bottoms: dict[Any, float] = {}
-    for label in sorted({(each.provider, each.job) for each in spent}):
+    for label in sorted({(each.provider, each.job) for each in spent if each.usd}):
         mine = [each for each in spent if (each.provider, each.job) == label]
         heights = [float(each.usd) for each in mine]
         floors = [bottoms.get(each.day, 0.0) for each in mine]
@@ -171,14 +168,13 @@ def _spend_figure(spent: list[DailySpend], status: BudgetStatus) -> Figure:
         for each, height in zip(mine, heights, strict=True):
             bottoms[each.day] = bottoms.get(each.day, 0.0) + height
     days_axes.set_title("USD per day, by provider and job")
-    if spent:
-        days_axes.legend(fontsize="small")
-        days_axes.xaxis.set_major_formatter(
-            ConciseDateFormatter(days_axes.xaxis.get_major_locator())
-        )
-    month_axes.bar(
-        ["so far", "projected"], [float(status.committed_usd), float(status.projected_usd)]
-    )
+    days_axes.set_xlim(now.date() - timedelta(days=REPORTED_DAYS), now.date() + timedelta(days=1))
+    days_axes.xaxis.set_major_formatter(ConciseDateFormatter(days_axes.xaxis.get_major_locator()))
+    if bottoms:
+        days_axes.legend(fontsize="small", loc="upper left")
+    amounts = [float(status.committed_usd), float(status.projected_usd)]
+    bars = month_axes.bar(["so far", "projected"], amounts)
+    month_axes.bar_label(bars, [f"${amount:,.2f}" for amount in amounts])
     month_axes.axhline(float(status.budget.cap_usd), color="tab:red", label="cap")
     month_axes.axhline(float(status.budget.pause_usd), color="tab:orange", label="80 %")
     month_axes.set_title("This month, USD")
