@@ -113,7 +113,7 @@ def _add_artists(database: RegionalDatabase, first: int, count: int) -> None:
     with database.transaction() as connection:
         connection.execute(
             "insert into seda.artists (id, name) "
-            "select gen_random_uuid(), 'Artist ' || n from generate_series(%s, %s) n",
+            "select gen_random_uuid(), 'Artist ' || n from generate_series(%s::int, %s::int) n",
             [first, first + count - 1],
         )
 
