@@ -6,9 +6,6 @@ notices other weights; token counts are words, since nobody is billed.
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +41,8 @@ class EmbeddingRequest:
 
 
 def create_embedder(model: ServedModel) -> Starlette:
-    """The app over one model, which works on a thread of its own, one request after another."""
-    thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
-        thread.shutdown(cancel_futures=True)
+    """The app over one model, which works on a thread, one request after another."""
+    turn = asyncio.Lock()
 
     async def embeddings(request: Request) -> Response:
         try:
@@ -63,11 +55,12 @@ def create_embedder(model: ServedModel) -> Starlette:
                 "code": "model_not_found" if refusal.status == 404 else None,
             }
             return _json({"error": error}, refusal.status)
-        loop = asyncio.get_running_loop()
-        return Response(
-            await loop.run_in_executor(thread, _answer, model, asked),
-            media_type="application/json",
-        )
+        async with turn:
+            # Whoever gave up while waiting would be worked for in vain, and has asked again.
+            if await request.is_disconnected():
+                return Response(status_code=408)
+            content = await asyncio.to_thread(_answer, model, asked)
+        return Response(content, media_type="application/json")
 
     async def models(request: Request) -> Response:
         entry = {
@@ -87,8 +80,7 @@ def create_embedder(model: ServedModel) -> Starlette:
             Route("/v1/embeddings", embeddings, methods=["POST"]),
             Route("/v1/models", models),
             Route("/healthz", healthz),
-        ],
-        lifespan=lifespan,
+        ]
     )
 
 
