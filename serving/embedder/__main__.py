@@ -30,6 +30,7 @@ def _introduction(model: ServedModel, port: int) -> str:
         f"SEDA_EU_EMBEDDER_MODEL={model.name}",
         f"SEDA_EU_EMBEDDER_DIM={model.dim}",
         f"SEDA_EU_EMBEDDER_VERSION={model.version}",
+        f"Health: http://127.0.0.1:{port}/healthz",
     )
     return "\n".join(lines) + "\n"
 
