@@ -1,9 +1,10 @@
 """The outage drill at full length: what a refresh does while a provider misbehaves, and after.
 
 Run with `python benchmarks/outage.py [--texts 20000] [--profile NAME …]`. For each way to
-misbehave, texts are embedded through OpenAI's mock over real HTTP, with the breaker's real minute; then the
-provider recovers and the queue drains. Printed are what was embedded, what waited, what was billed
-against the ledger's sum, and the breaker's transitions. It takes about three minutes a profile.
+misbehave, texts are embedded through OpenAI's mock over real HTTP, with the breaker's real minute;
+then the provider recovers and the queue drains. Printed are what was embedded, what waited, what
+was billed against the ledger's sum, and the breaker's transitions. It takes about three minutes a
+profile.
 """
 
 import argparse
@@ -20,9 +21,9 @@ from seda.database.migrate import migrate
 from seda.database.regions import Databases, Region, RegionalDatabase
 from seda.embeddings import ledger
 from seda.embeddings.routes import embeddings_of
+from seda.sandbox.mock_providers.running import KEY, MockServer, running_mock_server
 from seda.settings import Settings
 from seda.vectorstore.refresh import VectorRefresh, refresh_vectors
-from tests.embeddings.mock_server import KEY, MockServer, running_mock_server
 
 PROFILES = {
     "healthy": {},
