@@ -82,6 +82,14 @@ def ensure_space(
         )
 
 
+def active_space(connection: psycopg.Connection) -> EmbeddingSpace | None:
+    """The space whose vectors the database's region serves; None before the first was ensured."""
+    row = connection.execute(
+        "select id from seda.embedding_spaces where state = 'active'"
+    ).fetchone()
+    return None if row is None else EmbeddingSpace.parse(row[0])
+
+
 def stored_hashes(
     connection: psycopg.Connection, entity: str, space: EmbeddingSpace
 ) -> tuple[Ids, list[str]]:

@@ -18,6 +18,7 @@ from seda.vectorstore.rows import (
     SpaceConflictError,
     UnknownEntityError,
     UnknownSpaceError,
+    active_space,
     delete_vectors,
     ensure_space,
     load_vectors,
@@ -73,10 +74,12 @@ def _audit(connection) -> list[tuple]:
 
 
 def test_a_space_is_made_once_and_only_one_is_active(connection) -> None:
+    assert active_space(connection) is None
     ensure_space(connection, SPACE)
     ensure_space(connection, SPACE)
     ensure_space(connection, OTHER, "standby")
     assert _states(connection) == {SPACE.id: "active", OTHER.id: "standby"}
+    assert active_space(connection) == SPACE
     with pytest.raises(SpaceConflictError, match="standby"):
         ensure_space(connection, OTHER, "active")
     with pytest.raises(SpaceConflictError, match="cut over"):
