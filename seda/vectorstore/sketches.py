@@ -82,7 +82,8 @@ def _rotated(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     rotated[:, : vectors.shape[1]] = vectors
     for sign in signs:
         rotated *= sign
-        rotated = (left @ rotated.reshape(-1, len(left), len(right)) @ right).reshape(-1, bits)
+        rotated = np.matmul(left @ rotated.reshape(-1, len(left), len(right)), right)
+        rotated = rotated.reshape(-1, bits)
     return rotated
 
 
@@ -97,7 +98,10 @@ def _rotation(
     words = np.random.PCG64(SEED).random_raw(2 * bits)
     signs = np.where(words >> np.uint64(63), np.float32(1), np.float32(-1)).reshape(2, bits)
     small = 1 << (bits.bit_length() - 1) // 2
-    left, right = (
-        (hadamard(size) / np.sqrt(size)).astype(np.float32) for size in (small, bits // small)
-    )
-    return signs, left, right
+    return signs, _hadamard(small), _hadamard(bits // small)
+
+
+def _hadamard(size: int) -> npt.NDArray[np.float32]:
+    """An orthogonal matrix `(size, size)` of equal absolute values."""
+    matrix: npt.NDArray[np.float32] = (hadamard(size) / np.sqrt(size)).astype(np.float32)
+    return matrix
