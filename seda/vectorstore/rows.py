@@ -129,7 +129,7 @@ def store_vectors(
         ForeignRegionError: the space belongs to the other region.
         UnknownSpaceError: the database does not have the space.
     """
-    _check(space, ids, vectors, content_hashes)
+    check_vectors(space, ids, vectors, content_hashes)
     _refuse_foreign(connection, space)
     known = "select from seda.embedding_spaces where id = %s"
     if connection.execute(known, [space.id]).fetchone() is None:
@@ -340,9 +340,10 @@ def _refuse_foreign(connection: psycopg.Connection, space: EmbeddingSpace) -> No
         )
 
 
-def _check(
+def check_vectors(
     space: EmbeddingSpace, ids: Ids, vectors: Vectors, content_hashes: Sequence[str]
 ) -> None:
+    """Refuse vectors of another shape, not finite or not of unit norm (`InvalidVectorsError`)."""
     if vectors.shape != (len(ids), space.dim) or len(content_hashes) != len(ids):
         raise InvalidVectorsError(
             f"{space.id} takes {len(ids)} vectors of {space.dim} and as many hashes; got "
