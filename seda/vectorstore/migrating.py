@@ -300,5 +300,5 @@ def overlap_of(first: Neighbours, second: Neighbours, share: float) -> float | N
 
 
 def _subset(rows: Upsert, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> Upsert:
-    hashes = [rows.content_hashes[place] for place in np.flatnonzero(chosen)]
+    hashes = [rows.content_hashes[place] for place in np.flatnonzero(chosen).tolist()]
     return Upsert(rows.ids[chosen], rows.vectors[chosen], hashes)

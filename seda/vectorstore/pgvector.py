@@ -51,8 +51,7 @@ MAX_EF_SEARCH: Final = 1000
 MARGIN: Final = 1.5
 SHORTLIST_MINIMUM: Final = 400
 SHORTLIST_PER_NEIGHBOUR: Final = 8
-SHORTLIST_GROWTH: Final = 4
-SHORTLIST_GROWTHS: Final = 2
+SHORTLIST_GROWTH: Final = 8
 
 
 @dataclass(frozen=True)
@@ -254,7 +253,11 @@ def _by_sketch(
     where: Filter,
     recall: float,
 ) -> list[tuple[Any, ...]]:
-    """The k best of a shortlist by sketch, lengthened while its end could hold one of the k."""
+    """The k best by sketch and then exactly, in one scan of the sketches.
+
+    The first of the shortlist are compared; then as many more as could, by the sketches' error,
+    be nearer than the k-th of those.
+    """
     sketch = sketch_query(unit)
     clause, parameters = _matching(entity, space, where)
     score = sql.SQL(" + ").join(
@@ -263,33 +266,52 @@ def _by_sketch(
         )
         for plane in range(PLANES)
     )
-    statement = sql.SQL(
-        """
-        with shortlist as materialized (
-            select s.entity_id, {score} as score {matching} order by score limit %(shortlist)s
-        )
-        select v.entity_id, v.embedding <=> %(query)s as distance,
-               (select count(*) from shortlist), (select max(score) from shortlist)
+    compared = max(SHORTLIST_MINIMUM, SHORTLIST_PER_NEIGHBOUR * k)
+    exact = not 0 < recall < 1
+    slack = 0.0 if exact else NormalDist().inv_cdf(recall) * sketch.noise
+    parameters |= {f"plane{plane}": bits for plane, bits in enumerate(sketch.planes)}
+    parameters |= {
+        "query": HalfVector(unit),
+        "k": k,
+        "compared": compared,
+        "shortlist": None if exact else compared * SHORTLIST_GROWTH,
+        # The score is linear in the distance: of the k-th's, and of one whose sketch errs.
+        "base": inf if exact else sketch.distance(1 - slack),
+        "slope": sketch.distance(0) - sketch.distance(1),
+    }
+    statement = _SKETCH_SEARCH.format(
+        score=score, matching=clause, vectors=sql.Identifier("seda", f"{entity}s_vectors")
+    )
+    _plan_for(connection, seqscan=not where.genres)
+    return connection.execute(statement, parameters, prepare=False, binary=True).fetchall()
+
+
+_SKETCH_SEARCH: Final = sql.SQL(
+    """
+    with scored as (
+        select s.entity_id, {score} as score {matching} order by score limit %(shortlist)s
+    ), shortlist as materialized (
+        select entity_id, score, row_number() over () as place from scored
+    ), first as materialized (
+        select v.entity_id, v.embedding <=> %(query)s as distance
         from shortlist l join {vectors} v
           on v.space_id = %(space)s and v.entity_id = l.entity_id
-        order by distance, v.entity_id limit %(k)s
-        """
-    ).format(score=score, matching=clause, vectors=sql.Identifier("seda", f"{entity}s_vectors"))
-    parameters |= {f"plane{plane}": bits for plane, bits in enumerate(sketch.planes)}
-    parameters |= {"query": HalfVector(unit), "k": k}
-    _plan_for(connection, seqscan=not where.genres)
-    shortlist = max(SHORTLIST_MINIMUM, SHORTLIST_PER_NEIGHBOUR * k)
-    slack = NormalDist().inv_cdf(recall) * sketch.noise if 0 < recall < 1 else inf
-    for _ in range(SHORTLIST_GROWTHS + 1):
-        parameters["shortlist"] = shortlist if slack < inf else None
-        cursor = connection.execute(statement, parameters, prepare=False, binary=True)
-        rows = cursor.fetchall()
-        if slack == inf or not rows or rows[0][2] < shortlist:
-            break
-        if sketch.cosine(rows[0][3]) <= 1 - rows[-1][1] - slack:
-            break
-        shortlist *= SHORTLIST_GROWTH
-    return rows
+        where l.place <= %(compared)s
+    ), bound as materialized (
+        select %(base)s::float8 + %(slope)s::float8 * max(distance) as score
+        from (select distance from first order by distance limit %(k)s) as best
+    )
+    select entity_id, distance from (
+        select * from first
+        union all
+        select v.entity_id, v.embedding <=> %(query)s
+        from shortlist l join {vectors} v
+          on v.space_id = %(space)s and v.entity_id = l.entity_id
+        where l.place > %(compared)s and l.score <= (select score from bound)
+    ) as found
+    order by distance, entity_id limit %(k)s
+    """
+)
 
 
 def _plan_for(connection: psycopg.Connection, *, seqscan: bool, ef_search: int = 64) -> None:
