@@ -57,6 +57,15 @@ class Settings(BaseSettings):
     eu_storage_url: str | None = Field(
         None, description="The same for the EU region; never the same place."
     )
+    qdrant_url: str | None = Field(
+        None, description="Qdrant of the global region: an address or a folder; default: none."
+    )
+    eu_qdrant_url: str | None = Field(
+        None, description="The same for the EU region; never the same place."
+    )
+    qdrant_api_key: SecretStr | None = Field(
+        None, description="Key of the Qdrant servers, where they ask for one."
+    )
     dagster_port: int = Field(3000, description="Port of the Dagster UI.")
     api_port: int = Field(8000, description="Port of the API.")
     realtime_port: int = Field(8001, description="Port of the real-time service.")

@@ -11,6 +11,7 @@ import pytest
 
 from seda.database.embedded import EmbeddedServer
 from seda.database.identifiers import ids_of, uuids_of
+from seda.embeddings.space_rows import active_space
 from seda.embeddings.spaces import EmbeddingSpace
 from seda.vectorstore.rows import (
     ForeignRegionError,
@@ -73,10 +74,12 @@ def _audit(connection) -> list[tuple]:
 
 
 def test_a_space_is_made_once_and_only_one_is_active(connection) -> None:
+    assert active_space(connection) is None
     ensure_space(connection, SPACE)
     ensure_space(connection, SPACE)
     ensure_space(connection, OTHER, "standby")
     assert _states(connection) == {SPACE.id: "active", OTHER.id: "standby"}
+    assert active_space(connection) == SPACE
     with pytest.raises(SpaceConflictError, match="standby"):
         ensure_space(connection, OTHER, "active")
     with pytest.raises(SpaceConflictError, match="cut over"):
