@@ -24,6 +24,11 @@ from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  #
 from seda_assets.assets.read_models import published_lists  # noqa: E402
 from seda_assets.assets.sources import source_assets  # noqa: E402
 from seda_assets.assets.sql_models import sql_model_assets  # noqa: E402
+from seda_assets.assets.vector_search import (  # noqa: E402
+    migration_thresholds,
+    vector_indexes,
+    vector_search_quality,
+)
 from seda_assets.assets.vectors import entity_vector_assets, taste_vectors  # noqa: E402
 from seda_assets.automation.jobs import embed_catalogue, hourly, nightly, observe_sources  # noqa: E402
 from seda_assets.automation.schedules import schedules  # noqa: E402
@@ -52,6 +57,9 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             embedding_spend,
             embedding_breakers,
             shadow_agreement,
+            vector_indexes,
+            vector_search_quality,
+            migration_thresholds,
         ],
         jobs=[nightly, hourly, observe_sources, embed_catalogue],
         schedules=schedules,

@@ -2,15 +2,18 @@
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 
-from seda.database.regions import Databases, Region, Shard, shards_of
+from seda.database.regions import Databases, Region, RegionalDatabase, Shard, shards_of
 from seda.database.storage import RegionalStorage, storages
 from seda.embeddings.routes import AnyEmbeddings, embeddings_of
 from seda.embeddings.spaces import EmbeddingSpace
 from seda.settings import Settings
+from seda.vectorstore.migrating import MigratingStore
+from seda.vectorstore.opening import has_second_store, open_second_store
 
 
 class Platform:
@@ -50,6 +53,15 @@ class Platform:
     def active_space(self, region: Region) -> EmbeddingSpace:
         """The space in which the region's vectors are compared."""
         return self.embeddings(region).active
+
+    @contextmanager
+    def follower(self, database: RegionalDatabase) -> Iterator[MigratingStore | None]:
+        """The second vector store that follows the region's Postgres, where one is configured."""
+        if not has_second_store(self.settings, database.region):
+            yield None
+            return
+        with closing(open_second_store(self.settings, database)) as store:
+            yield store
 
     @cached_property
     def worker(self) -> str:

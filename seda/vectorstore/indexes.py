@@ -117,16 +117,20 @@ def index_upkeep(
     """Before `changing` of `total` vectors are written: drop the index if building anew is cheaper.
 
     Returns whether it did; `ensure_index` builds it again afterwards. Searches meanwhile read the
-    sketches: the same answers, slower.
+    sketches: the same answers, slower. An index that is being rebuilt is left alone.
     """
     if not total or changing / total < REBUILD_SHARE:
         return False
-    with database.connect(autocommit=True) as connection, _alone(connection, entity, space):
+    with database.connect(autocommit=True) as connection:
         if live_index(connection, entity, space) is None:
             return False
-        _forget(connection, entity, space)
-        for colour in COLOURS:
-            _drop(connection, entity, space, colour)
+        try:
+            with _alone(connection, entity, space):
+                _forget(connection, entity, space)
+                for colour in COLOURS:
+                    _drop(connection, entity, space, colour)
+        except RebuildRefusedError:
+            return False
     return True
 
 

@@ -86,19 +86,37 @@ class MigratingStore:
             StoreUnreachableError: the second store does not answer; Postgres has the rows, and
                 `fill` brings them over.
         """
-        route = self._route(entity)
         stored = self._first.upsert(entity, space, rows, now=now)
+        self.follow(entity, space, rows, now=now)
+        return stored
+
+    def follow(self, entity: str, space: EmbeddingSpace, rows: Upsert, *, now: datetime) -> int:
+        """Bring to the second store what Postgres has got already, as far as the stage goes.
+
+        Raises:
+            StoreUnreachableError: it does not answer; `fill` brings the rows over later.
+        """
+        route = self._route(entity)
+        if route.stage == "pgvector":
+            return 0
         if route.stage == "shadow":
             rows = _subset(rows, in_cohort(rows.ids, route.cohort_share))
-        if route.stage != "pgvector" and len(rows.ids):
-            self._second.upsert(entity, space, rows, now=now)
-        return stored
+        return self._second.upsert(entity, space, rows, now=now) if len(rows.ids) else 0
 
     def delete(self, entity: str, space: EmbeddingSpace, ids: Ids, *, now: datetime) -> int:
         """From both, the second first: what it would keep, nobody would look for again."""
-        if self._route(entity).stage != "pgvector":
-            self._second.delete(entity, space, ids, now=now)
+        self.forget(entity, space, ids, now=now)
         return self._first.delete(entity, space, ids, now=now)
+
+    def forget(self, entity: str, space: EmbeddingSpace, ids: Ids, *, now: datetime) -> int:
+        """Delete from the second store alone, if it has anything.
+
+        Raises:
+            StoreUnreachableError: it does not answer; it finds out when it is searched.
+        """
+        if self._route(entity).stage == "pgvector":
+            return 0
+        return self._second.delete(entity, space, ids, now=now)
 
     def nearest(
         self,
@@ -215,6 +233,11 @@ class MigratingStore:
             advanced(len(ids))
             if last is None:
                 return written
+
+    def close(self) -> None:
+        """Close both stores."""
+        self._first.close()
+        self._second.close()
 
     def _route(self, entity: str) -> Route:
         with self._database.transaction() as connection:

@@ -7,6 +7,7 @@ killed refresh repeats at most the batches that were under way.
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,8 +33,13 @@ from seda.embeddings.spaces import EmbeddingSpace
 from seda.embeddings.texts import content_hash
 from seda.errors import SedaError
 from seda.progress import Progress
+from seda.vectorstore.indexes import index_upkeep
+from seda.vectorstore.migrating import MigratingStore
 from seda.vectorstore.refresh_plan import RefreshPlan, keys_of, plan_refresh
 from seda.vectorstore.rows import delete_vectors, ensure_space, store_vectors, stored_versions
+from seda.vectorstore.store import StoreUnreachableError, Upsert
+
+log = logging.getLogger(__name__)
 
 NO_PROVIDER = "no_provider"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,6 +72,8 @@ class VectorRefresh:
     """Of those that wait, texts embedded into the standby's space meanwhile."""
     shadowed: int = 0
     removed: int = 0
+    not_followed: int = 0
+    """Vectors that a second store did not take; `seda vectors fill` brings them over."""
 
 
 def refresh_vectors(
@@ -75,14 +83,16 @@ def refresh_vectors(
     *,
     worker: str,
     clock: Callable[[], datetime],
+    follower: MigratingStore | None = None,
 ) -> VectorRefresh:
-    """Bring the active space up to date for one entity type.
+    """Bring the active space up to date for one entity type; `follower` gets the same.
 
     Raises:
         SpaceConflictError: the database has another active space.
     """
     space = embeddings.active
     with _Refresh.opened(database, entity_type, embeddings, space, worker, clock) as refresh:
+        refresh.follower = follower
         ensure_space(refresh.rows, space)
         asyncio.run(refresh.bring_up_to_date())
         take_off(refresh.rows, entity_type, before=refresh.read_at)
@@ -134,6 +144,7 @@ class _Refresh:
 
     def __init__(
         self,
+        database: RegionalDatabase,
         embeddings: AnyEmbeddings,
         entity_type: str,
         space: EmbeddingSpace,
@@ -142,6 +153,8 @@ class _Refresh:
         worker: str,
         clock: Callable[[], datetime],
     ) -> None:
+        self.database = database
+        self.follower: MigratingStore | None = None
         self.embeddings, self.entity_type, self.space = embeddings, entity_type, space
         self.rows, self.books, self.worker, self.clock = rows, books, worker, clock
         # Asked for first: whatever is older than this is in the texts that are read next.
@@ -150,7 +163,7 @@ class _Refresh:
         self.embedded: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.out_of_reach: list[int] = []
-        self.failed_over = self.shadowed = self.removed = 0
+        self.failed_over = self.shadowed = self.removed = self.not_followed = 0
 
     @classmethod
     @contextmanager
@@ -169,7 +182,7 @@ class _Refresh:
             database.connect(autocommit=True) as books,
         ):
             rows.execute(_LOCK, [f"{space.id}/{entity_type}"])
-            yield cls(embeddings, entity_type, space, rows, books, worker, clock)
+            yield cls(database, embeddings, entity_type, space, rows, books, worker, clock)
 
     def report(self) -> VectorRefresh:
         stored = stored_versions(self.rows, self.entity_type, self.space)
@@ -181,12 +194,18 @@ class _Refresh:
             failed_over=self.failed_over,
             shadowed=self.shadowed,
             removed=self.removed,
+            not_followed=self.not_followed,
         )
 
     async def bring_up_to_date(self) -> None:
         """The active space, then the standby for what could not be had, then the shadow."""
         plan = self._plan()
         self._remove(plan)
+        changing = sum(map(len, plan.by_job.values()))
+        index_upkeep(
+            self.database, self.entity_type, self.space,
+            changing=changing, total=len(self.texts.ids),
+        )  # fmt: skip
         self.refused["held_back"] += len(plan.held)
         route = self.embeddings.route(self.space)
         if route is None:
@@ -226,8 +245,13 @@ class _Refresh:
     def _remove(self, plan: RefreshPlan) -> None:
         with self.rows.transaction():
             if len(plan.gone):
+                now = self.clock()
                 self.removed = delete_vectors(
-                    self.rows, self.entity_type, self.space, plan.gone, self.clock()
+                    self.rows, self.entity_type, self.space, plan.gone, now
+                )
+                self._followed(
+                    lambda store: store.forget(self.entity_type, self.space, plan.gone, now=now),
+                    len(plan.gone),
                 )
             needed = self.texts.ids[plan.urgent + plan.held]
             waiting.forget_others(self.rows, self.space, self.entity_type, needed)
@@ -268,12 +292,29 @@ class _Refresh:
             store_vectors(self.rows, self.entity_type, space, ids, outcome.vectors, hashes, now)
             ledger.settle(self.rows, outcome.reservation, now=now)
             waiting.dequeue(self.rows, space, self.entity_type, ids)
+        if space == self.space:
+            self._followed(
+                lambda store: store.follow(
+                    self.entity_type, space, Upsert(ids, outcome.vectors, hashes), now=now
+                ),
+                len(ids),
+            )
         if job is Job.FAILOVER:
             self.failed_over += len(ids)
         elif job is Job.SHADOW:
             self.shadowed += len(ids)
         else:
             self.embedded[str(job)] += len(ids)
+
+    def _followed(self, tell: Callable[[MigratingStore], int], vectors: int) -> None:
+        """Postgres is the truth: a second store that is out costs nobody their vector."""
+        if self.follower is None:
+            return
+        try:
+            tell(self.follower)
+        except StoreUnreachableError as problem:
+            log.warning("%d vectors did not reach the second store: %s", vectors, problem)
+            self.not_followed += vectors
 
     def _refuse(self, outcome: Waiting) -> None:
         if not outcome.positions:

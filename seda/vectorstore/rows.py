@@ -237,6 +237,18 @@ def count_vectors(connection: psycopg.Connection, space: EmbeddingSpace) -> int:
     return int(count)
 
 
+def sample_vectors(
+    connection: psycopg.Connection, entity: str, space: EmbeddingSpace, count: int
+) -> npt.NDArray[np.float16]:
+    """Up to `count` stored vectors `(n, dim)`, the first by id: random ids are a fair sample."""
+    query = sql.SQL(
+        "select entity_id, embedding from {} where space_id = %s order by entity_id limit %s"
+    ).format(vector_table(entity))
+    kinds: list[copy.ReadType] = ["uuid", ("halfvec", space.dim)]
+    _, vectors = copy.read_fixed(connection, query, kinds, [space.id, count])
+    return vectors
+
+
 def delete_vectors(
     connection: psycopg.Connection,
     entity: str,

@@ -149,6 +149,10 @@ class VectorStore(Protocol):
         """Build the index anew while the old one serves."""
         ...
 
+    def close(self) -> None:
+        """Let go of its connections."""
+        ...
+
 
 def check(region: str, entity: str, space: EmbeddingSpace, k: int = 1) -> None:
     """Refuse what no store can answer.

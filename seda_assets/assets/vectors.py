@@ -56,9 +56,11 @@ def _entity_vectors(entity_type: str, sources: list[str]) -> dg.AssetsDefinition
         total = 0
         for database in platform.databases:
             embeddings, started = platform.embeddings(database.region), perf_counter()
-            refresh = refresh_vectors(
-                database, entity_type, embeddings, worker=platform.worker, clock=platform.now
-            )
+            with platform.follower(database) as follower:
+                refresh = refresh_vectors(
+                    database, entity_type, embeddings,
+                    worker=platform.worker, clock=platform.now, follower=follower,
+                )  # fmt: skip
             total += refresh.total - refresh.without_vector
             metadata |= _facts(str(database.region), refresh, perf_counter() - started)
             metadata[f"space_{database.region}"] = embeddings.active.id
@@ -82,6 +84,8 @@ def _facts(region: str, refresh: VectorRefresh, seconds: float) -> dict[str, Any
         facts[f"waiting_{reason}_{region}"] = texts
     if refresh.failed_over:
         facts[f"failed_over_{region}"] = refresh.failed_over
+    if refresh.not_followed:
+        facts[f"not_in_second_store_{region}"] = refresh.not_followed
     if refresh.shadowed:
         facts[f"shadowed_{region}"] = refresh.shadowed
     return facts

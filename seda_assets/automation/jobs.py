@@ -30,6 +30,7 @@ embed_catalogue = dg.define_asset_job(
     "embed_catalogue",
     selection=dg.AssetSelection.assets(
         *(["seda", f"{kind}s_vectors"] for kind in ("artist", "playlist", "room")),
+        "vector_indexes",
         "embedding_spend",
         "embedding_breakers",
     ),

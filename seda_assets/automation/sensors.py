@@ -108,10 +108,11 @@ def waiting_texts(
 
 
 def _embedding_assets(concerned: dict[str, int]) -> list[dg.AssetKey]:
-    """Vectors of the types in keys such as `eu/artist`, and the reports on them."""
+    """Vectors of the types in keys such as `eu/artist`, the indexes and the reports."""
     types = {name.split("/")[1] for name in concerned}
     vectors = [dg.AssetKey(["seda", f"{name}s_vectors"]) for name in sorted(types)]
-    return [*vectors, dg.AssetKey("embedding_spend"), dg.AssetKey("embedding_breakers")]
+    reports = ("vector_indexes", "embedding_spend", "embedding_breakers")
+    return [*vectors, *map(dg.AssetKey, reports)]
 
 
 def _digest(state: dict[str, int]) -> str:

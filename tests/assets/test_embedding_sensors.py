@@ -12,6 +12,8 @@ from seda_assets.definitions import build_definitions
 from seda_assets.resources import Platform
 from tests.vectorstore.catalogue import NOW, Clock, add_artists, artist_id, embeddings, settings_of
 
+REPORTS = ("vector_indexes", "embedding_spend", "embedding_breakers")
+
 
 @pytest.fixture
 def platform(databases: Databases) -> Platform:
@@ -42,7 +44,7 @@ def test_a_change_asks_for_one_run_of_what_it_concerns(platform: Platform) -> No
         connection.execute("insert into seda.rooms (id, name) values (%s, 'r')", [artist_id(1)])
     assert list(_settled(platform)) == ["eu/room"]
     first, second = _tick(catalogue_changes, platform), _tick(catalogue_changes, platform)
-    assert _assets(first) == {"rooms_vectors", "embedding_spend", "embedding_breakers"}
+    assert _assets(first) == {"rooms_vectors", *REPORTS}
     assert first.run_key == second.run_key
     add_artists(database, range(2))
     while len(_settled(platform)) < 3:
@@ -106,5 +108,5 @@ def test_waiting_texts_ask_for_a_run_when_their_time_has_come(
     assert isinstance(_tick(waiting_texts, early), dg.SkipReason)
     due = Platform(databases.settings, now=later)
     request = _tick(waiting_texts, due)
-    assert _assets(request) == {"artists_vectors", "embedding_spend", "embedding_breakers"}
+    assert _assets(request) == {"artists_vectors", *REPORTS}
     assert _tick(waiting_texts, due).run_key == request.run_key
