@@ -46,7 +46,7 @@ class QdrantSettingError(SedaError):
     """Qdrant is not configured for a region, or two regions share one."""
 
 
-def qdrant_client(settings: Settings, region: Region) -> QdrantClient:
+def qdrant_store(settings: Settings, region: Region, facts_of: FactsOf) -> "QdrantStore":
     """The region's own Qdrant: `http(s)://…`, a folder, or `:memory:`.
 
     Raises:
@@ -65,20 +65,27 @@ def qdrant_client(settings: Settings, region: Region) -> QdrantClient:
             "stay in their own."
         )
     if url == ":memory:":
-        return QdrantClient(":memory:")
+        return QdrantStore(QdrantClient(":memory:"), region, facts_of, local=True)
     if "://" not in url:
-        return QdrantClient(path=url)
+        return QdrantStore(QdrantClient(path=url), region, facts_of, local=True)
     key = settings.qdrant_api_key
-    return QdrantClient(
-        url=url, api_key=key.get_secret_value() if key else None, timeout=_TIMEOUT_SECONDS
+    client = QdrantClient(
+        url=url,
+        api_key=key.get_secret_value() if key else None,
+        timeout=_TIMEOUT_SECONDS,
+        check_compatibility=False,
     )
+    return QdrantStore(client, region, facts_of)
 
 
 class QdrantStore:
-    """One region's vectors in its Qdrant."""
+    """One region's vectors in its Qdrant; a `local` one is always exact."""
 
-    def __init__(self, client: QdrantClient, region: str, facts_of: FactsOf) -> None:
+    def __init__(
+        self, client: QdrantClient, region: str, facts_of: FactsOf, *, local: bool = False
+    ) -> None:
         self._client, self._region, self._facts_of = client, region, facts_of
+        self._local = local
 
     def upsert(self, entity: str, space: EmbeddingSpace, rows: Upsert, *, now: datetime) -> int:
         """See `VectorStore`; what is private is left out, too."""
@@ -202,7 +209,9 @@ class QdrantStore:
                 query=query.vector.tolist(),
                 limit=k,
                 query_filter=_filter(where),
-                search_params=models.SearchParams(hnsw_ef=max(ef or _DEFAULT_EF, k), exact=exact),
+                search_params=None
+                if self._local
+                else models.SearchParams(hnsw_ef=max(ef or _DEFAULT_EF, k), exact=exact),
                 with_payload=True,
             ).points
 

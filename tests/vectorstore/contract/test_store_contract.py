@@ -56,7 +56,8 @@ def place(request, server: EmbeddedServer) -> Iterator[tuple[VectorStore, Region
 
 def _store(kind: str, database: RegionalDatabase) -> PgVectorStore | QdrantStore:
     if kind == "qdrant":
-        return QdrantStore(QdrantClient(":memory:"), "global", catalogue_facts(database))
+        client = QdrantClient(":memory:")
+        return QdrantStore(client, "global", catalogue_facts(database), local=True)
     return PgVectorStore(database)
 
 
