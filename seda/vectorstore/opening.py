@@ -22,11 +22,9 @@ def open_second_store(settings: Settings, database: RegionalDatabase) -> Migrati
         QdrantSettingError: no Qdrant is configured, or both regions have the same.
     """
     # Its client costs most of a second, which only those who have one should pay.
-    from seda.vectorstore.qdrant import QdrantStore, qdrant_client
+    from seda.vectorstore.qdrant import qdrant_store
 
-    second = QdrantStore(
-        qdrant_client(settings, database.region), str(database.region), catalogue_facts(database)
-    )
+    second = qdrant_store(settings, database.region, catalogue_facts(database))
     return MigratingStore(
         database,
         PgVectorStore(database),

@@ -10,7 +10,7 @@ from seda.database.embedded import EmbeddedServer
 from seda.vectorstore.facts import catalogue_facts
 from seda.vectorstore.migrating import MigratingStore, go_back, in_cohort
 from seda.vectorstore.pgvector import PgVectorStore
-from seda.vectorstore.qdrant import QdrantSettingError, QdrantStore, qdrant_client
+from seda.vectorstore.qdrant import QdrantSettingError, QdrantStore, qdrant_store
 from seda.vectorstore.routes import MIN_COMPARISONS, StageRefusedError, load_agreement, load_route
 from seda.vectorstore.store import Filter, SpaceVector, StoreUnreachableError, Upsert
 from tests.vectorstore.worlds import NOW, SPACE, filled_database, made_world
@@ -24,7 +24,9 @@ class _World:
     def __init__(self, database) -> None:
         self.database, self.draw = database, 0.0
         self.first = PgVectorStore(database)
-        self.second = QdrantStore(QdrantClient(":memory:"), "global", catalogue_facts(database))
+        self.second = QdrantStore(
+            QdrantClient(":memory:"), "global", catalogue_facts(database), local=True
+        )
         self.store = MigratingStore(
             database, self.first, self.second, draw=lambda: self.draw, now=lambda: NOW
         )
@@ -159,9 +161,9 @@ def test_regions_never_share_a_second_store(databases) -> None:
     )
     for database in databases:
         with pytest.raises(QdrantSettingError, match="same place"):
-            qdrant_client(settings, database.region)
+            qdrant_store(settings, database.region, catalogue_facts(database))
         with pytest.raises(QdrantSettingError, match="no Qdrant"):
-            qdrant_client(databases.settings, database.region)
+            qdrant_store(databases.settings, database.region, catalogue_facts(database))
 
 
 def test_an_upsert_of_nothing_is_nothing(world) -> None:
