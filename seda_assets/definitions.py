@@ -19,6 +19,7 @@ from seda_assets.assets.embeddings import (  # noqa: E402
     embedding_spend,
     shadow_agreement,
 )
+from seda_assets.assets.learned import learned_rankers  # noqa: E402
 from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
 from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
 from seda_assets.assets.read_models import published_lists  # noqa: E402
@@ -45,6 +46,7 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             *entity_vector_assets,
             interaction_matrices,
             taste_vectors,
+            learned_rankers,
             collaborative_factors,
             entity_clusters,
             content_candidates,

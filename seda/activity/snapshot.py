@@ -41,7 +41,8 @@ class EntitySnapshot:
     `ids` (items, 16) uint8; `plays` CSR (users, items) float32; `recent` the same plays, halved
     every 60 days before the region's newest period; `known` CSR (users, items) float32, stored
     where played, followed, joined or owned; `genres` CSR (items, genres) float32, rows summing
-    to 1.
+    to 1; `tags` the same genres with the weights as they are stored, which also tell how much is
+    known of an item.
     """
 
     ids: np.ndarray
@@ -49,6 +50,7 @@ class EntitySnapshot:
     recent: sparse.csr_matrix
     known: sparse.csr_matrix
     genres: sparse.csr_matrix
+    tags: sparse.csr_matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +119,7 @@ def _load(connection: psycopg.Connection, region: Region) -> RegionSnapshot:
             known = (
                 plays + _matrix(connection, queries.OWNED_PLAYLISTS, (users, items[kind]))
             ).tocsr()
-        entities[kind] = EntitySnapshot(items[kind].ids, plays, recent, known, genres[kind])
+        entities[kind] = EntitySnapshot(items[kind].ids, plays, recent, known, *genres[kind])
     return RegionSnapshot(
         region=str(region),
         version=_version(user_ids, genre_names, *(items[kind].ids for kind in ENTITY_TYPES)),
@@ -140,13 +142,34 @@ def _version(user_ids: np.ndarray, genre_names: list[str], *item_ids: np.ndarray
     return digest.hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class Presence:
+    """Friends who show themselves, by room: CSR (users, rooms) float32 each.
+
+    `counts` of friends; `logs` sums of log(1 - attention), where a sighting's attention decays.
+    """
+
+    counts: sparse.csr_matrix
+    logs: sparse.csr_matrix
+
+    def rows(self, chosen: slice) -> "Presence":
+        """Presence as some of the users see it."""
+        return Presence(self.counts[chosen], self.logs[chosen])
+
+
 def load_visible_presence(
-    database: RegionalDatabase, snapshot: RegionSnapshot
-) -> sparse.csr_matrix:
-    """How many friends who show their presence are in each room now: CSR (users, rooms) float32."""
+    database: RegionalDatabase, snapshot: RegionSnapshot, *, attention: float, stale_after: float
+) -> Presence:
+    """The friends in each room now.
+
+    `attention` is that of a friend who was just seen; it falls to 1/e in `stale_after` seconds.
+    """
     users, rooms = IdIndex(snapshot.user_ids), IdIndex(snapshot.entities["room"].ids)
+    query = queries.VISIBLE_PRESENCE.replace("{attention}", repr(float(attention))).replace(
+        "{stale_after}", repr(float(stale_after))
+    )
     with database.transaction() as connection:
-        return _matrix(connection, queries.VISIBLE_PRESENCE, (users, rooms))
+        return Presence(*_matrices(connection, query, (users, rooms), values=2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +275,8 @@ def _genre_names(connection: psycopg.Connection) -> list[str]:
 
 def _entity_genres(
     connection: psycopg.Connection, kind: str, items: IdIndex, genre_names: list[str]
-) -> sparse.csr_matrix:
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """Shares of each item's genres, and their weights as they are stored."""
     source = {
         "artist": "select artist_id as id, genre, weight from seda.artist_genres",
         "room": "select id, genre, 1::float4 as weight from seda.rooms where genre is not null",
@@ -272,7 +296,7 @@ def _entity_genres(
     )
     totals = np.asarray(matrix.sum(axis=1)).ravel()
     scale = sparse.diags_array(1 / np.where(totals > 0, totals, 1)).astype(np.float32)
-    return (scale @ matrix).tocsr()
+    return (scale @ matrix).tocsr(), matrix
 
 
 def _chosen_genres(

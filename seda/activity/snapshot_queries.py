@@ -41,7 +41,9 @@ FRIENDS = """
     where {friendship}""".replace("{friendship}", _UNBLOCKED_FRIENDS)
 # Anything but a plain false hides: a malformed setting must not give a person away.
 VISIBLE_PRESENCE = """
-    select f.user_id, p.room_id, count(*)::float4
+    select f.user_id, p.room_id, count(*)::float4,
+           sum(ln(1 - {attention} * exp(-least(50, greatest(0, extract(
+               epoch from seda.clock() - p.last_seen_at)::float8 / {stale_after})))))::float4
     from seda.room_presence p
     join seda.friends f on f.friend_user_id = p.user_id
     join seda.users u on u.id = p.user_id and u.deleted_at is null

@@ -6,7 +6,7 @@ sorted by item, with a bit for each source that proposed it, and nothing that is
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -117,6 +117,19 @@ def nearest_candidates(
     return CandidateLists(top.items, top.scores)
 
 
+def interleaved(tables: Sequence[IntArray], k: int) -> CandidateLists:
+    """One list of k from several, int32 `(users, *)` each: all firsts, then all seconds, and so on.
+
+    An item stays where it is first; the score is minus the place.
+    """
+    wide = np.stack([np.ascontiguousarray(table, np.int32) for table in tables], axis=2)
+    lists = _empty_lists(wide.shape[0], k)
+    _interleave(wide.reshape(wide.shape[0], -1), int(wide.max(initial=-1)) + 1, lists.items)
+    places = np.broadcast_to(-np.arange(k, dtype=np.float32), lists.items.shape)
+    np.copyto(lists.scores, places, where=lists.items >= 0)
+    return lists
+
+
 def with_presence(scores: Csr, presence: Csr) -> Csr:
     """Social scores in which a room with a friend in it now comes before every other room.
 
@@ -136,26 +149,9 @@ def _pattern(matrix: Csr) -> Csr:
     return type(matrix)((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
-def social_scores(friends: Csr, plays: Csr) -> Csr:
-    """What friends listen to: `friends` weights @ log(1 + plays), divided by the friends' weight.
-
-    `friends` CSR `(users, region_users)` of positive weights, `plays` CSR `(region_users, items)`
-    of counts. Returns CSR `(users, items)` float32; a user without friends has an empty row.
-    """
-    weights = sp.csr_matrix(friends, dtype=np.float32, copy=True)
-    totals = np.asarray(weights.sum(axis=1)).ravel()
-    scale = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
-    weights.data *= np.repeat(scale, np.diff(weights.indptr)).astype(np.float32)
-    strengths = sp.csr_matrix(plays, dtype=np.float32, copy=True)
-    strengths.data = np.log1p(np.maximum(strengths.data, 0))
-    scores = (weights @ strengths).tocsr()
-    scores.eliminate_zeros()
-    scores.sort_indices()
-    return scores
-
-
 def friend_counts(friends: Csr, plays: Csr) -> Csr:
-    """How many friends play each item: CSR `(users, items)` float32; shapes as `social_scores`."""
+    """How many friends play each item: CSR `(users, items)` float32; `friends` CSR
+    `(users, region_users)`, `plays` CSR `(region_users, items)`."""
     is_friend = sp.csr_matrix(friends, dtype=np.float32, copy=True)
     is_friend.data = (is_friend.data > 0).astype(np.float32)
     is_played = sp.csr_matrix(plays, dtype=np.float32, copy=True)
@@ -206,6 +202,20 @@ def _empty_lists(users: int, k: int) -> CandidateLists:
     return CandidateLists(
         np.full((users, k), -1, np.int32), np.full((users, k), -np.inf, np.float32)
     )
+
+
+@njit(cache=True, nogil=True)
+def _interleave(offered: Any, count: int, items: Any) -> None:
+    taken = np.full(count, -1, np.int64)
+    for user in range(items.shape[0]):
+        place = 0
+        for item in offered[user]:
+            if place == items.shape[1]:
+                break
+            if item >= 0 and taken[item] != user:
+                taken[item] = user
+                items[user, place] = item
+                place += 1
 
 
 @njit(cache=True, nogil=True)

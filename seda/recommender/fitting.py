@@ -4,19 +4,21 @@ Nightly assets, learning to rank and offline evaluation share this path, so that
 and what is measured is what is published.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from seda.recommender.arrays import Csr, IntArray
+from seda.recommender.arrays import Csr, FloatArray
 from seda.recommender.candidates import (
     CandidateLists,
     Source,
     friend_counts,
+    interleaved,
     nearest_candidates,
     social_candidates,
     with_presence,
 )
+from seda.recommender.clusters import cluster_items, home_clusters
 from seda.recommender.features import WeightedRows
 from seda.recommender.models.als import AlsConfig, AlsFactors, fold_in, train_als
 from seda.recommender.models.ease import Ease, EaseConfig, ease_rows, train_ease
@@ -29,9 +31,22 @@ from seda.recommender.models.tag_neighbours import (
     train_tag_neighbours,
 )
 from seda.recommender.models.walks import Walks, WalksConfig, train_walks
-from seda.recommender.recommend import RankingInputs
-from seda.recommender.signals.content import TagSpace, TagSpaceConfig, medoids, train_tag_space
+from seda.recommender.ranking import Ranker
+from seda.recommender.recommend import RankedLists, RankingInputs, recommend
+from seda.recommender.signals.content import (
+    TagSpace,
+    TagSpaceConfig,
+    mean_directions,
+    medoids,
+    train_tag_space,
+)
 from seda.recommender.signals.social import social_taste
+
+PER_SOURCE = 150
+"""Candidates of each source where no more is asked for."""
+PROPOSING = ("ease_score", "neighbour_score")
+"""Item-to-item models that propose candidates. Walks and tag neighbours only judge: what they
+propose beyond the others is rarely right, and widens the pools in which signals are calibrated."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +86,22 @@ def train_signals(listening: Listening, *, config: SignalConfig, seed: int) -> S
 
 
 def fitted_inputs(
-    models: SignalModels, listening: Listening, everyone: Csr, *, known: Csr | None = None
-) -> RankingInputs:
+    models: SignalModels, listening: Listening, everyone: Csr | None, *,
+    item_vectors: FloatArray | None = None,
+) -> RankingInputs:  # fmt: skip
     """The part of the ranking's inputs that comes from the fits, for the rows of `listening`.
 
-    `everyone` CSR `(region_users, items)` are the plays of all whom `listening.friends` may name;
-    `known` CSR `(rows, items)` what may not be offered beyond the plays. People who were not in
-    the fit are folded in.
+    `everyone` CSR `(region_users, items)` are the plays of all whom `listening.friends` may name
+    (None: without social signals and popularity);
+    `item_vectors` `(items, d)` are embeddings, whose mean is then each person's taste. People who
+    were not in the fit are folded in.
     """
     plays = listening.plays
     strengths = relative_strengths(plays)
-    listeners = np.bincount(everyone.indices, minlength=everyone.shape[1])
-    return RankingInputs(
+    inputs = RankingInputs(
         plays=plays,
-        blocked=known,
+        taste=None if item_vectors is None else mean_directions(strengths, item_vectors),
+        item_vectors=item_vectors,
         user_factors=fold_in(models.als, plays),
         item_factors=models.als.items,
         item_weights={
@@ -96,47 +113,76 @@ def fitted_inputs(
         tag_taste=models.tags.tastes(plays),
         tag_vectors=models.tags.items,
         medoids=medoids(plays, models.tags.items),
-        social=social_taste(listening, everyone),
-        friend_counts=None
-        if listening.friends is None
-        else friend_counts(listening.friends, everyone),
-        popularity=np.log1p(listeners).astype(np.float32),
         profile_sizes=np.diff(plays.indptr).astype(np.float32),
+    )
+    if everyone is None:
+        return inputs
+    listeners = np.bincount(everyone.indices, minlength=everyone.shape[1])
+    friends = listening.friends
+    return replace(
+        inputs,
+        social=social_taste(listening, everyone),
+        friend_counts=None if friends is None else friend_counts(friends, everyone),
+        popularity=np.log1p(listeners).astype(np.float32),
     )
 
 
-def fitted_candidates(inputs: RankingInputs, per_source: int) -> dict[Source, CandidateLists]:
-    """Candidates of the content, collaborative (ALS, EASE and neighbours) and social sources.
-
-    Nothing the inputs call known or blocked is offered, so that every list is full.
-    """
+def collaborative_lists(inputs: RankingInputs, per_model: int, k: int) -> CandidateLists:
+    """The k first of ALS, EASE and the neighbours, turn by turn; nothing that is not allowed."""
     exclude = inputs.not_allowed()
-    lists: dict[Source, CandidateLists] = {}
-    if inputs.tag_taste is not None and inputs.tag_vectors is not None:
-        lists[Source.CONTENT] = nearest_candidates(
-            inputs.tag_taste, inputs.tag_vectors, per_source, exclude=exclude
-        )
     offered = [
-        top_k_weighted(weighted.rows, weighted.weights, per_source, exclude=exclude).items
-        for weighted in inputs.item_weights.values()
+        top_k_weighted(weighted.rows, weighted.weights, per_model, exclude=exclude).items
+        for weighted in (inputs.item_weights[name] for name in PROPOSING)
     ]
     if inputs.user_factors is not None and inputs.item_factors is not None:
-        factors = nearest_candidates(
-            inputs.user_factors, inputs.item_factors, per_source, exclude=exclude
-        )
-        offered.append(factors.items)
-    lists[Source.COLLABORATIVE] = _side_by_side(offered)
-    if inputs.social is not None:
-        scores = inputs.social
-        if inputs.presence is not None:
-            scores = with_presence(scores, inputs.presence)
-        lists[Source.SOCIAL] = social_candidates(scores, per_source)
-    return lists
+        factors = (inputs.user_factors, inputs.item_factors)
+        offered.insert(0, nearest_candidates(*factors, per_model, exclude=exclude).items)
+    return interleaved(offered, k)
 
 
-def _side_by_side(offered: list[IntArray]) -> CandidateLists:
-    """Several models' lists as one source's: all firsts, then all seconds; each item stays where
-    it is first, and the score is minus the place."""
-    items = np.stack(offered, axis=2).reshape(offered[0].shape[0], -1)
-    scores = np.broadcast_to(-np.arange(items.shape[1], dtype=np.float32), items.shape)
-    return CandidateLists(items, np.where(items >= 0, scores, -np.inf).astype(np.float32))
+def content_lists(inputs: RankingInputs, per_space: int, k: int) -> CandidateLists:
+    """The k first of the embedding space and of the tag space, turn by turn, where they are."""
+    spaces = [(inputs.tag_taste, inputs.tag_vectors), (inputs.taste, inputs.item_vectors)]
+    offered = [
+        nearest_candidates(people, items, per_space, exclude=inputs.not_allowed()).items
+        for people, items in spaces
+        if people is not None and items is not None
+    ]
+    return interleaved(offered, k)
+
+
+def social_lists(inputs: RankingInputs, k: int) -> CandidateLists:
+    """The k items that friends like most; rooms with a friend in them now come first."""
+    assert inputs.social is not None
+    scores = inputs.social
+    if inputs.presence is not None:
+        scores = with_presence(scores, inputs.presence)
+    return social_candidates(scores, k)
+
+
+def fitted_candidates(inputs: RankingInputs, per_source: int) -> dict[Source, CandidateLists]:
+    """The lists of the content, collaborative and social sources, as the nightly assets make them
+    (which add what trends)."""
+    return {
+        Source.CONTENT: content_lists(inputs, per_source, per_source),
+        Source.COLLABORATIVE: collaborative_lists(inputs, per_source, 2 * per_source),
+        Source.SOCIAL: social_lists(inputs, per_source),
+    }
+
+
+def fitted_lists(
+    models: SignalModels, listening: Listening, ranker: Ranker, *, everyone: Csr, k: int,
+    seed: int, quota: bool = True,
+) -> RankedLists:  # fmt: skip
+    """The lists as they are published, from the fits alone: candidates, ranking, novelty quota.
+
+    Clusters are those of the tag space. Without `quota` nobody has a home cluster and every
+    candidate is new: the raw ranking.
+    """
+    inputs = fitted_inputs(models, listening, everyone)
+    if quota:
+        clusters = cluster_items(models.tags.items, seed=seed)
+        homes = home_clusters(listening.plays, clusters)
+        inputs = replace(inputs, clusters=clusters, home_clusters=homes)
+    inputs = replace(inputs, lists=fitted_candidates(inputs, PER_SOURCE))
+    return recommend(inputs, weights=ranker, k=k)

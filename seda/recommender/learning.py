@@ -5,19 +5,28 @@ held out in turn, their evidence dropped (plays, and tags that came with them), 
 fitted on the rest. Nothing here sees a holdout that is reported.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import minimize
 
-from seda.recommender.arrays import BoolArray, Csr, DoubleArray, FloatArray, LongArray
-from seda.recommender.arrays import sparse_rows, stored_at
+from seda.recommender.arrays import (
+    BoolArray,
+    Csr,
+    DoubleArray,
+    FloatArray,
+    LongArray,
+    sparse_rows,
+    stored_at,
+)
 from seda.recommender.candidates import merge_candidates
 from seda.recommender.cores import available_cores
+from seda.recommender.evaluate import ndcg_at
 from seda.recommender.fitting import (
+    PER_SOURCE,
     SignalConfig,
     fitted_candidates,
     fitted_inputs,
@@ -29,6 +38,8 @@ from seda.recommender.recommend import CHUNK_USERS, pool_features
 from seda.recommender.signals.social import newcomer_share
 from seda.recommender.trees import TreeRanker
 
+ROWS_PER_THREAD = 100_000
+"""Below this many rows, more threads would only wait for each other."""
 Without = Callable[[Csr], Listening]
 """Held-out pairs, CSR `(users, items)` → the listening without them and without their tags."""
 
@@ -37,13 +48,13 @@ Without = Callable[[Csr], Listening]
 class TreeConfig:
     """Hyper-parameters of LambdaRank (Burges 2010) as LightGBM fits it."""
 
-    trees: int = 160
+    trees: int = 100
     """Boosting rounds."""
-    leaves: int = 24
+    leaves: int = 12
     """Leaves of each tree."""
-    learning_rate: float = 0.06
+    learning_rate: float = 0.04
     """Shrinkage of each tree."""
-    rows_per_leaf: int = 150
+    rows_per_leaf: int = 500
     """Fewest rows of a leaf: fewer and it remembers single people."""
     ridge: float = 10.0
     """L2 penalty of leaf outputs."""
@@ -61,51 +72,62 @@ class TrainingRows:
     inputs: FloatArray
     relevant: BoolArray
     sizes: LongArray
+    held: LongArray
+    """int64 `(persons,)`: held-out items, whether they became candidates or not."""
 
 
 def cross_fitted_rows(
     listening: Listening, without: Without, *, config: SignalConfig, folds: int, seed: int,
-    per_source: int = 150,
-) -> TrainingRows:  # fmt: skip
-    """Training rows of every person, `folds` signal fits; deterministic in `seed`.
+    item_vectors: FloatArray | None = None,
+) -> list[TrainingRows]:  # fmt: skip
+    """Training rows of every person, fold by fold (a signal fit each); deterministic in `seed`.
 
     Each fold holds out a part of everybody's interactions; an item that nobody would have left
     stays in, since nothing could recommend it.
     """
-    parts = [
-        held_out_rows(without(held), held, config=config, seed=seed + fold, per_source=per_source)
+    return [
+        held_out_rows(
+            without(held), held, config=config, seed=seed + fold, item_vectors=item_vectors
+        )
         for fold, held in enumerate(held_out_folds(listening.plays, folds, seed))
     ]
+
+
+def together(parts: Sequence[TrainingRows]) -> TrainingRows:
+    """The rows of several folds as one."""
     return TrainingRows(
-        np.concatenate([part.inputs for part in parts]),
-        np.concatenate([part.relevant for part in parts]),
-        np.concatenate([part.sizes for part in parts]),
-    )
+        *(np.concatenate([getattr(part, entry.name) for part in parts])
+          for entry in fields(TrainingRows))
+    )  # fmt: skip
 
 
 def held_out_rows(
-    listening: Listening, held: Csr, *, config: SignalConfig, seed: int, per_source: int
-) -> TrainingRows:
+    listening: Listening, held: Csr, *, config: SignalConfig, seed: int,
+    item_vectors: FloatArray | None = None,
+) -> TrainingRows:  # fmt: skip
     """Rows of one fold: signals fitted on `listening`, which lacks `held`, and judged by it."""
     models = train_signals(listening, config=config, seed=seed)
     parts = []
     for start in range(0, held.shape[0], CHUNK_USERS):
         chosen = slice(start, min(start + CHUNK_USERS, held.shape[0]))
-        inputs = fitted_inputs(models, listening.rows(chosen), listening.plays)
-        lists = fitted_candidates(inputs, per_source)
+        inputs = fitted_inputs(
+            models, listening.rows(chosen), listening.plays, item_vectors=item_vectors
+        )
+        lists = fitted_candidates(inputs, PER_SOURCE)
         pool = merge_candidates(lists, blocked=inputs.plays)
         relevant = stored_at(sparse_rows(held[chosen]), pool.indptr, pool.items)
         judged = ranker_inputs(pool_features(inputs, pool))
         useful = np.bincount(pool.owners[relevant], minlength=pool.users) > 0
         kept = useful[pool.owners]
         parts.append(
-            TrainingRows(judged[kept], relevant[kept], np.diff(pool.indptr)[useful])
+            TrainingRows(
+                judged[kept],
+                relevant[kept],
+                np.diff(pool.indptr)[useful],
+                np.diff(held[chosen].indptr)[useful].astype(np.int64),
+            )
         )
-    return TrainingRows(
-        np.concatenate([part.inputs for part in parts]),
-        np.concatenate([part.relevant for part in parts]),
-        np.concatenate([part.sizes for part in parts]),
-    )
+    return together(parts)
 
 
 def held_out_folds(plays: Csr, folds: int, seed: int) -> Iterator[Csr]:
@@ -162,12 +184,11 @@ def fit_linear(rows: TrainingRows, *, ridge: float = 1e-4) -> LinearWeights:
         loss, np.full(inputs.shape[1], 0.1), jac=True, method="L-BFGS-B",
         bounds=[(0, None)] * inputs.shape[1], options={"maxiter": 100},
     )  # fmt: skip
-    # A signal that no row showed teaches nothing: the design's word stands.
-    design = LinearWeights()
-    named = {
-        name: float(found.x[place]) if inputs[:, place].any() else float(getattr(design, name))
-        for place, name in enumerate(SIGNALS)
-    }
+    shown = (inputs != 0).any(axis=0)
+    named = dict(zip(SIGNALS, (found.x * shown).tolist(), strict=False))
+    if not shown[INPUTS.index("presence")]:
+        # Nobody's presence is in an old interaction: the design's word stands.
+        named["presence"] = LinearWeights().presence
     return LinearWeights(**named, newcomers=float(found.x[-1]))
 
 
@@ -189,7 +210,7 @@ def fit_trees(rows: TrainingRows, *, config: TreeConfig, seed: int) -> TreeRanke
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": available_cores(),
+        "num_threads": available_cores() if rows.relevant.size > ROWS_PER_THREAD else 1,
         "verbosity": -1,
     }
     booster = lightgbm.train(parameters, data, num_boost_round=config.trees)
@@ -211,7 +232,9 @@ def _flattened(trees: list[dict[str, Any]]) -> TreeRanker:
         return place
 
     roots = [add(tree) for tree in trees]
-    feature, threshold, left, right, value = (np.array(column) for column in zip(*nodes))
+    feature, threshold, left, right, value = (
+        np.array(column) for column in zip(*nodes, strict=True)
+    )
     return TreeRanker(
         feature.astype(np.int32),
         threshold.astype(np.float64),
@@ -224,3 +247,15 @@ def _flattened(trees: list[dict[str, Any]]) -> TreeRanker:
 
 def _count(node: dict[str, Any]) -> int:
     return int(node.get("internal_count", node.get("leaf_count", 0)))
+
+
+def ndcg_of_rows(scores: DoubleArray, rows: TrainingRows, k: int = 10) -> DoubleArray:
+    """NDCG@k of each person's rows in the order of `scores`, float64 `(persons,)`."""
+    owners = np.repeat(np.arange(rows.sizes.size), rows.sizes)
+    order = np.lexsort((-scores, owners))
+    starts = np.concatenate([[0], np.cumsum(rows.sizes)[:-1]]).astype(np.int64)
+    places = np.arange(scores.size) - np.repeat(starts, rows.sizes)
+    first = places < k
+    hits = np.zeros((rows.sizes.size, k), np.bool_)
+    hits[owners[first], places[first]] = rows.relevant[order][first]
+    return ndcg_at(hits, rows.held, k)

@@ -30,10 +30,8 @@ SIGNALS = {
     "recency": "recency_score",
 }
 """Name of a calibrated signal → its feature."""
-CONTEXT = ("profile_size", "popularity_level")
-"""What rankers may know beside the signals, uncalibrated: log(1 + known items), popularity."""
-INPUTS = (*SIGNALS, *CONTEXT)
-"""Columns of `Ranked.inputs`."""
+INPUTS = (*SIGNALS, "profile_size")
+"""Columns of `Ranked.inputs`: calibrated signals, and log(1 + known items) as it is."""
 CONTRIBUTIONS = (*INPUTS, "base")
 """Columns of contributions; `base` is what a tree ranker gives to everybody."""
 
@@ -86,19 +84,23 @@ class Ranked:
 def rank(features: FeatureTable, ranker: Ranker) -> Ranked:
     """Scores a feature table; a missing signal is neutral."""
     inputs = ranker_inputs(features)
+    return Ranked(_logistic(raw_scores(ranker, inputs)), inputs)
+
+
+def raw_scores(ranker: Ranker, inputs: FloatArray) -> DoubleArray:
+    """Scores before the logistic map, float64 `(rows,)`: the sums of `contributions_of`."""
     if isinstance(ranker, TreeRanker):
-        return Ranked(_logistic(tree_scores(ranker, inputs)), inputs)
-    return Ranked(score_of(contributions_of(ranker, inputs)), inputs)
+        return tree_scores(ranker, inputs)
+    return np.asarray(contributions_of(ranker, inputs).sum(axis=1))
 
 
 def ranker_inputs(features: FeatureTable) -> FloatArray:
-    """float32 `(nnz, len(INPUTS))` without NaN: signals calibrated within the user, then context
-    (0 where it is not known)."""
+    """float32 `(nnz, len(INPUTS))` without NaN: signals calibrated within the user, and
+    the profile's size (0 where it is not known)."""
     inputs = np.empty((features.values.shape[0], len(INPUTS)), np.float32)
     for place, feature in enumerate(SIGNALS.values()):
         inputs[:, place] = calibrate(features[feature], features.pool.indptr)
-    inputs[:, -2] = np.nan_to_num(features["profile_size"])
-    inputs[:, -1] = np.nan_to_num(features["popularity"])
+    inputs[:, -1] = np.nan_to_num(features["profile_size"])
     return inputs
 
 

@@ -167,9 +167,10 @@ class RankedLists:
     features: FloatArray
     """float32 `(U, k, len(FEATURES))`, raw; NaN = missing, and pad."""
     inputs: FloatArray
-    """float32 `(U, k, len(INPUTS))`, what the ranker read, pad 0: `contributions_of` it is below."""
+    """float32 `(U, k, len(INPUTS))`, what the ranker read, pad 0."""
     contributions: DoubleArray
-    """float64 `(U, k, len(CONTRIBUTIONS))`, pad 0; `score_of` them is the score."""
+    """float64 `(U, k, len(CONTRIBUTIONS))`, `contributions_of` the inputs; `score_of` them is the
+    score; pad 0."""
     reason_kinds: ByteArray
     """uint8 `(U, k, 3)` of `ReasonKind`, pad 0."""
     reason_subjects: IntArray

@@ -1,4 +1,4 @@
-"""A boosted tree ensemble as arrays: scores and path attributions without the library that fitted it.
+"""A boosted tree ensemble as arrays: scores and attributions without the library that fitted it.
 
 Training is in `learning`; ranking needs only these arrays, so no learner is imported at night.
 """

@@ -1,9 +1,10 @@
-"""Reads the registry's rows: a model version is a name, a version and its configuration."""
+"""The registry's rows: a model version is a name, a version and its configuration."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from seda.errors import SedaError
 
@@ -42,3 +43,29 @@ def get_active(connection: psycopg.Connection, name: str) -> ModelVersion:
             "seda.model_registry."
         )
     return ModelVersion(*row)
+
+
+def register(
+    connection: psycopg.Connection, version: ModelVersion, metrics: dict[str, Any]
+) -> None:
+    """Adds a version in shadow; one that is there keeps its stage and gets the new metrics."""
+    connection.execute(
+        "insert into seda.model_registry (name, version, stage, kind, config, metrics) "
+        "values (%s, %s, 'shadow', %s, %s, %s) on conflict (name, version) do update "
+        "set config = excluded.config, metrics = excluded.metrics",
+        [version.name, version.version, version.kind, Jsonb(version.config), Jsonb(metrics)],
+    )
+
+
+def promote(connection: psycopg.Connection, name: str, version: str) -> None:
+    """Makes one version active and what was active shadow, in the caller's transaction."""
+    connection.execute(
+        "update seda.model_registry set stage = 'shadow', stage_changed_at = seda.clock() "
+        "where name = %s and stage = 'active' and version <> %s",
+        [name, version],
+    )
+    connection.execute(
+        "update seda.model_registry set stage = 'active', stage_changed_at = seda.clock() "
+        "where name = %s and version = %s and stage <> 'active'",
+        [name, version],
+    )

@@ -1,6 +1,7 @@
 """Candidates from four sources per person and type, each with its source's own raw score."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -13,14 +14,12 @@ from seda.activity.snapshot import (
     load_visible_presence,
 )
 from seda.database.regions import Region, Shard
-from seda.recommender.candidates import (
-    nearest_candidates,
-    social_candidates,
-    social_scores,
-    trending_candidates,
-    with_presence,
-)
+from seda.recommender.candidates import social_candidates, trending_candidates, with_presence
+from seda.recommender.fitting import collaborative_lists, content_lists, fitted_inputs
+from seda.recommender.recommend import RankingInputs
+from seda.recommender.signals.social import ATTENTION, STALE_AFTER, friend_taste
 from seda.vectorstore.aligned import AlignedVectors
+from seda_assets.assets.learned import listening_of
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
@@ -29,6 +28,8 @@ from seda_assets.resources import Platform
 
 PER_SOURCE = 200
 """Candidates of each source, per person and type."""
+PER_MODEL = 150
+"""Candidates of each model within a source."""
 
 ByShard = Iterator[tuple[Shard, str, Any]]
 
@@ -46,7 +47,7 @@ def _source(name: str, description: str, deps: list[str]) -> Callable:
         kinds={"python", "numpy"},
         tags={"seda/layer": "candidates"},
         freshness_policy=NIGHTLY,
-        code_version="1",
+        code_version="2",
     )
 
 
@@ -81,7 +82,7 @@ def _snapshots(
 
 @_source(
     "content",
-    "Nearest entities of each taste vector: exact, blocked products, recall 1.",
+    "Nearest entities of each taste, in the embedding space and in that of tags: exact, recall 1.",
     ["artists_vectors", "playlists_vectors", "rooms_vectors"],
 )
 def content_candidates(
@@ -89,25 +90,36 @@ def content_candidates(
     platform: dg.ResourceParam[Platform],
     interaction_matrices: StoredValues,
     taste_vectors: StoredValues,
+    collaborative_factors: StoredValues,
 ) -> dict[str, FromSnapshot]:
     snapshots = _snapshots(platform, context, interaction_matrices)
 
     def lists() -> ByShard:
         for region, shards in platform.shards_by_region(context.partition_keys).items():
             snapshot = snapshots[region]
+            models = snapshot.checked(collaborative_factors[region], "collaborative_factors")
             for kind, entity in snapshot.entities.items():
                 items = AlignedVectors(platform.databases[region], kind, entity)
                 for shard in shards:
                     taste = snapshot.checked(taste_vectors[shard.key], f"taste_vectors {shard.key}")
-                    known = entity.known[snapshot.rows_of(shard)]
-                    near = items.in_space(taste.space)
-                    found = nearest_candidates(taste.vectors, near, PER_SOURCE, exclude=known)
-                    yield shard, kind, found
+                    rows, space = snapshot.rows_of(shard), models[kind].tags
+                    inputs = RankingInputs(
+                        plays=entity.known[rows],
+                        taste=taste.vectors,
+                        item_vectors=items.in_space(taste.space),
+                        tag_taste=space.tastes(entity.plays[rows]),
+                        tag_vectors=space.items,
+                    )
+                    yield shard, kind, content_lists(inputs, PER_MODEL, PER_SOURCE)
 
     return _collected(context, lists(), snapshots)
 
 
-@_source("collaborative", "Highest products of a person's and the items' factors: exact.", [])
+@_source(
+    "collaborative",
+    "ALS, EASE and item–item neighbours turn by turn; each model's best are found exactly.",
+    [],
+)
 def collaborative_candidates(
     context: dg.AssetExecutionContext,
     platform: dg.ResourceParam[Platform],
@@ -119,13 +131,16 @@ def collaborative_candidates(
     def lists() -> ByShard:
         for region, shards in platform.shards_by_region(context.partition_keys).items():
             snapshot = snapshots[region]
-            factors = snapshot.checked(collaborative_factors[region], "collaborative_factors")
+            models = snapshot.checked(collaborative_factors[region], "collaborative_factors")
             for kind, entity in snapshot.entities.items():
+                listening = listening_of(snapshot, entity)
                 for shard in shards:
                     rows = snapshot.rows_of(shard)
-                    people, items = factors[kind].users[rows], factors[kind].items
-                    known = entity.known[rows]
-                    yield shard, kind, nearest_candidates(people, items, PER_SOURCE, exclude=known)
+                    inputs = replace(
+                        fitted_inputs(models[kind], listening.rows(rows), None),
+                        blocked=entity.known[rows],
+                    )
+                    yield shard, kind, collaborative_lists(inputs, PER_MODEL, PER_SOURCE)
 
     return _collected(context, lists(), snapshots)
 
@@ -145,15 +160,18 @@ def social_candidates_asset(
     def lists() -> ByShard:
         for region, shards in platform.shards_by_region(context.partition_keys).items():
             snapshot = snapshots[region]
-            presence = load_visible_presence(platform.databases[region], snapshot)
+            presence = load_visible_presence(
+                platform.databases[region], snapshot, attention=ATTENTION, stale_after=STALE_AFTER
+            )
             for shard in shards:
                 rows = snapshot.rows_of(shard)
                 for kind, entity in snapshot.entities.items():
-                    scores = social_scores(snapshot.friends[rows], entity.plays)
+                    friends, plays = snapshot.friends[rows], entity.plays
+                    scores = friend_taste(friends, plays[rows], plays)
                     if kind == "room":
-                        scores = with_presence(scores, presence[rows])
+                        scores = with_presence(scores, presence.counts[rows])
                     yield shard, kind, social_candidates(scores, PER_SOURCE)
-                yield shard, PRESENCE, presence[rows]
+                yield shard, PRESENCE, presence.rows(rows)
 
     return _collected(context, lists(), snapshots)
 

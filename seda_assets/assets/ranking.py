@@ -1,5 +1,6 @@
 """Candidate sets and ranked lists: the sources' union without what is blocked, then the ranking."""
 
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ from seda.activity.affinity import genre_affinity
 from seda.activity.snapshot import (
     FromSnapshot,
     Popularity,
+    Presence,
     RegionSnapshot,
     load_popularity,
     load_recently_shown,
@@ -18,17 +20,18 @@ from seda.database.regions import RegionalDatabase, Shard
 from seda.recommender.candidates import (
     CandidateLists,
     Source,
-    friend_counts,
     merge_candidates,
-    social_scores,
     union,
 )
 from seda.recommender.clusters import home_clusters
-from seda.recommender.ranking import LinearWeights
+from seda.recommender.fitting import SignalModels, fitted_inputs
+from seda.recommender.learned import DESIGN, LearnedRankers
+from seda.recommender.ranking import LinearWeights, effective_shares, linear_weights
 from seda.recommender.recommend import RankedLists, RankingInputs, recommend
 from seda.registry.models import BLEND, ModelVersion, get_active
 from seda.vectorstore.aligned import AlignedVectors
 from seda_assets.assets.candidates import PRESENCE
+from seda_assets.assets.learned import listening_of
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
@@ -114,27 +117,30 @@ def ranked_recommendations(
     interaction_matrices: StoredValues,
     taste_vectors: StoredValues,
     collaborative_factors: StoredValues,
+    learned_rankers: StoredValues,
     entity_clusters: StoredValues,
     social_candidates: StoredValues,
     candidate_sets: StoredValues,
 ) -> dict[str, FromSnapshot]:
-    """The top 50 per person and type: calibrated blend of the active model version, novelty quota
-    at every prefix, reasons with their evidence."""
+    """The top 50 per person and type: ranked by the active model version, novelty quota at every
+    prefix, reasons with their evidence."""
     ranked: dict[str, FromSnapshot] = {}
     facts = ShardFacts()
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         snapshot: RegionSnapshot = interaction_matrices[region]
         database = platform.databases[region]
         model = _active_model(database)
-        weights = LinearWeights(**model.config)
-        factors = snapshot.checked(collaborative_factors[region], "collaborative_factors")
+        design = linear_weights(model.config) if model.kind == DESIGN else LinearWeights()
+        learned: dict[str, LearnedRankers] = learned_rankers[region].value
+        models = snapshot.checked(collaborative_factors[region], "collaborative_factors")
         clusters = snapshot.checked(entity_clusters[region], "entity_clusters")
         for shard in shards:
             ranked[shard.key] = FromSnapshot(snapshot.version, {"model_version": model.version})
             facts.note(shard, model_version=model.version)
         for kind in snapshot.entities:
             items = AlignedVectors(database, kind, snapshot.entities[kind])
-            live = _LiveSignals(database, snapshot, kind)
+            live = _LiveSignals(database, snapshot, kind, models[kind])
+            ranker = learned[kind].ranker(model.kind, design)
             for shard in shards:
                 pool = snapshot.checked(candidate_sets[shard.key], "candidate_sets")[kind]
                 taste = snapshot.checked(taste_vectors[shard.key], "taste_vectors")
@@ -143,11 +149,14 @@ def ranked_recommendations(
                 inputs = live.inputs(
                     shard, pool=pool, taste=taste.vectors,
                     item_vectors=items.in_space(taste.space), presence=presence,
-                    factors=factors[kind], clusters=clusters[kind],
+                    clusters=clusters[kind],
                 )  # fmt: skip
-                lists = recommend(inputs, weights=weights, k=LIST_LENGTH)
+                lists = recommend(inputs, weights=ranker, k=LIST_LENGTH)
                 ranked[shard.key].value[kind] = lists
                 facts.add(shard, _counts(kind, lists), rows=int((lists.items >= 0).sum()))
+                shares = effective_shares(lists.contributions[lists.items >= 0])
+                facts.note(shard, **{f"{kind}_share_{term}": share
+                                     for term, share in shares.items() if share})  # fmt: skip
     facts.record(context)
     return ranked
 
@@ -155,34 +164,34 @@ def ranked_recommendations(
 class _LiveSignals:
     """What ranking reads from the database for one region and type, once for all its shards."""
 
-    def __init__(self, database: RegionalDatabase, snapshot: RegionSnapshot, kind: str) -> None:
-        self.snapshot, self.kind = snapshot, kind
+    def __init__(
+        self, database: RegionalDatabase, snapshot: RegionSnapshot, kind: str, models: SignalModels
+    ) -> None:
+        self.snapshot, self.kind, self.models = snapshot, kind, models
         self.popularity: Popularity = load_popularity(database, snapshot, kind)
         self.shown = load_recently_shown(database, snapshot, kind)
 
     def inputs(
-        self, shard: Shard, *, pool: Any, taste: Any, item_vectors: Any, presence: Any,
-        factors: Any, clusters: Any,
+        self, shard: Shard, *, pool: Any, taste: Any, item_vectors: Any,
+        presence: Presence | None, clusters: Any,
     ) -> RankingInputs:  # fmt: skip
         snapshot, rows = self.snapshot, self.snapshot.rows_of(shard)
         entity = snapshot.entities[self.kind]
-        plays, friends = entity.plays[rows], snapshot.friends[rows]
-        return RankingInputs(
-            plays=plays,
+        listening = listening_of(snapshot, entity).rows(rows)
+        fitted = fitted_inputs(self.models, listening, entity.plays)
+        return replace(
+            fitted,
             pool=pool,
             taste=taste,
             item_vectors=item_vectors,
-            user_factors=factors.users[rows],
-            item_factors=factors.items,
-            social=social_scores(friends, entity.plays),
-            friend_counts=friend_counts(friends, entity.plays),
-            presence=presence,
+            presence=None if presence is None else presence.counts,
+            presence_logs=None if presence is None else presence.logs,
             popularity=self.popularity.popularity,
             recency=self.popularity.recency,
             item_genres=entity.genres,
             user_genres=genre_affinity(snapshot, rows),
             clusters=clusters,
-            home_clusters=home_clusters(plays, clusters),
+            home_clusters=home_clusters(listening.plays, clusters),
             shown_recently=self.shown[rows],
         )
 

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from seda.recommender.candidates import CandidatePool
 from seda.recommender.features import FEATURES, FeatureTable, column
-from seda.recommender.ranking import LinearWeights, rank, score_of
+from seda.recommender.ranking import (
+    CONTRIBUTIONS,
+    LinearWeights,
+    contributions_of,
+    effective_shares,
+    linear_weights,
+    rank,
+    score_of,
+)
 from seda.recommender.signals.calibration import LIMIT, calibrate
 
 INDPTR = np.array([0, 4, 4, 9])
@@ -66,7 +74,7 @@ def test_missing_infinite_and_constant_are_neutral_and_outliers_are_bounded():
 def test_all_signals_missing_gives_the_neutral_score():
     ranked = rank(table(np.full((9, len(FEATURES)), np.nan)), LinearWeights())
     assert (ranked.score == 0.5).all()
-    assert (ranked.contributions == 0).all()
+    assert (contributions_of(LinearWeights(), ranked.inputs) == 0).all()
 
 
 @given(st.integers(0, 2**31))
@@ -77,8 +85,9 @@ def test_scores_are_in_the_unit_interval_and_recomputable(seed):
     values[random.random(values.shape) < 0.3] = np.nan
     ranked = rank(table(values), LinearWeights())
     assert ((ranked.score >= 0) & (ranked.score <= 1)).all()
-    np.testing.assert_array_equal(ranked.score, score_of(ranked.contributions))
-    sums = ranked.contributions.sum(axis=1)
+    contributions = contributions_of(LinearWeights(), ranked.inputs)
+    np.testing.assert_array_equal(ranked.score, score_of(contributions))
+    sums = contributions.sum(axis=1)
     np.testing.assert_array_equal(np.argsort(sums), np.argsort(ranked.score))
 
 
@@ -86,5 +95,34 @@ def test_contributions_are_weight_times_calibrated_signal():
     values = np.full((9, len(FEATURES)), np.nan)
     values[:4, column("embedding_similarity")] = [1, 3, 1, 3]
     values[:4, column("popularity")] = [3, 1, 3, 1]
-    contributions = rank(table(values), LinearWeights(content=0.5, popularity=0.1)).contributions
-    np.testing.assert_allclose(contributions[:2], [[-0.5, 0, 0, 0.1], [0.5, 0, 0, -0.1]])
+    weights = LinearWeights(content=0.5, popularity=0.1)
+    contributions = contributions_of(weights, rank(table(values), weights).inputs)
+    places = [CONTRIBUTIONS.index(name) for name in ("content", "popularity")]
+    np.testing.assert_allclose(contributions[:2, places], [[-0.5, 0.1], [0.5, -0.1]])
+    assert not np.delete(contributions[:2], places, axis=1).any()
+
+
+def test_friends_weigh_more_for_newcomers():
+    values = np.full((9, len(FEATURES)), np.nan)
+    values[:4, column("social_score")] = [1, 3, 1, 3]
+    values[:4, column("profile_size")] = np.log1p([0, 0, 10, 10])
+    weights = LinearWeights(social=0.1, newcomers=0.4)
+    social = contributions_of(weights, rank(table(values), weights).inputs)[
+        :4, CONTRIBUTIONS.index("social")
+    ]
+    np.testing.assert_allclose(social, [-0.5, 0.5, -0.3, 0.3], rtol=1e-6)
+
+
+def test_the_effective_share_is_that_of_the_mean_absolute_contribution():
+    contributions = np.zeros((2, len(CONTRIBUTIONS)))
+    contributions[:, 0], contributions[:, 1], contributions[:, -1] = [3, -3], [1, 1], 100
+    shares = effective_shares(contributions)
+    assert (shares["content"], shares["collaborative"]) == (0.75, 0.25)
+    assert "base" not in shares
+
+
+def test_the_design_row_of_the_registry_gives_presence_the_social_weight():
+    weights = linear_weights(
+        {"content": 0.5, "collaborative": 0.25, "social": 0.15, "popularity": 0.1}
+    )
+    assert weights == LinearWeights()

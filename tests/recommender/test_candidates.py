@@ -10,9 +10,9 @@ from seda.recommender.candidates import (
     CandidateLists,
     Source,
     friend_counts,
+    interleaved,
     merge_candidates,
     social_candidates,
-    social_scores,
     trending_candidates,
 )
 
@@ -54,15 +54,18 @@ def test_sources_of_different_shards_are_refused():
         merge_candidates({Source.CONTENT: listed([[1]])}, blocked=sp.csr_matrix((2, 5)))
 
 
-def test_social_scores_are_the_friends_mean_of_log_plays():
+def test_friends_are_counted_and_the_best_of_their_items_are_candidates():
     friends = sp.csr_matrix([[0, 1, 1], [0, 0, 0]])
-    plays = sp.csr_matrix([[9, 9, 9], [np.e - 1, 0, 0], [np.e - 1, 0, np.e**2 - 1]])
-    np.testing.assert_allclose(
-        social_scores(friends, plays).toarray(), [[1, 0, 1], [0, 0, 0]], rtol=1e-6
-    )
-    assert friend_counts(friends, plays).toarray().tolist() == [[2, 0, 1], [0, 0, 0]]
-    lists = social_candidates(social_scores(friends, plays), 3)
-    assert lists.items.tolist() == [[0, 2, -1], [-1, -1, -1]]
+    plays = sp.csr_matrix([[9, 9, 9], [2, 0, 0], [3, 0, 7]])
+    counts = friend_counts(friends, plays)
+    assert counts.toarray().tolist() == [[2, 0, 1], [0, 0, 0]]
+    assert social_candidates(counts, 3).items.tolist() == [[0, 2, -1], [-1, -1, -1]]
+
+
+def test_lists_take_turns_and_an_item_stays_where_it_is_first():
+    lists = interleaved([np.array([[1, 2, -1]]), np.array([[2, 3, 1]])], 4)
+    assert lists.items.tolist() == [[1, 2, 3, -1]]
+    assert lists.scores.tolist() == [[0, -1, -2, -np.inf]]
 
 
 def test_half_of_the_trending_list_is_of_the_users_genres():

@@ -13,7 +13,6 @@ from seda.recommender.candidates import (
     friend_counts,
     merge_candidates,
     social_candidates,
-    social_scores,
     trending_candidates,
     union,
 )
@@ -21,9 +20,11 @@ from seda.recommender.clusters import cluster_items, home_clusters
 from seda.recommender.explain import ReasonKind, render, unit_rows
 from seda.recommender.features import FEATURES, column
 from seda.recommender.models.als import AlsConfig, train_als
+from seda.recommender.models.listening import Listening
 from seda.recommender.nearest import top_k_products
-from seda.recommender.ranking import LinearWeights, score_of
+from seda.recommender.ranking import LinearWeights, contributions_of, score_of
 from seda.recommender.recommend import RankedLists, RankingInputs, recommend
+from seda.recommender.signals.social import friend_taste
 
 USERS, ITEMS, DIM, GENRES = 40, 150, 24, 5
 
@@ -47,11 +48,11 @@ def inputs():
     vectors = random.standard_normal((ITEMS, DIM), dtype=np.float32)
     vectors[0] = 0
     taste = np.asarray(plays @ vectors, np.float32)
-    factors = train_als(plays, config=AlsConfig(factors=8, fits=1), seed=1)
+    factors = train_als(Listening(plays), config=AlsConfig(factors=8, fits=1), seed=1)
     friends = sparse(random, USERS, USERS, 0.1).tolil()
     friends[:2] = 0
     friends = friends.tocsr()
-    social = social_scores(friends, plays)
+    social = friend_taste(friends, plays, plays)
     item_genres = sparse(random, ITEMS, GENRES, 0.3)
     user_genres = (plays @ item_genres).tocsr()
     popularity = np.log1p(np.bincount(plays.indices, minlength=ITEMS)).astype(np.float32)
@@ -126,6 +127,8 @@ def test_scores_are_finite_and_recomputable(ranked):
     listed = ranked.items >= 0
     assert ((ranked.scores >= 0) & (ranked.scores <= 1)).all()
     np.testing.assert_array_equal(ranked.scores[listed], score_of(ranked.contributions)[listed])
+    recomputed = contributions_of(LinearWeights(), ranked.inputs[listed])
+    np.testing.assert_allclose(ranked.scores[listed], score_of(recomputed), atol=1e-9)
     assert np.isfinite(ranked.contributions).all()
     assert (ranked.scores[~listed] == 0).all()
 

@@ -13,7 +13,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 
 from seda.recommender.arrays import Csr, FloatArray
 from seda.recommender.cores import available_cores, single_threaded_blas
-from seda.recommender.models.listening import Listening, log_strengths, relative_strengths
+from seda.recommender.models.listening import Listening, relative_strengths, tag_rows
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class AlsConfig:
     """Ridge added to each row's normal equations."""
     iterations: int = 15
     """Alternations of users and items."""
-    side_weight: float = 0.5
-    """A tag's confidence relative to plays: it is `alpha * side_weight * log(1 + weight)`."""
+    side_weight: float = 0.43
+    """A tag's confidence relative to plays: `alpha * side_weight` for a
+    tag of mean weight."""
     tag_items: int = 3
     """Fewest items of a tag that becomes a row: rarer ones say little and cost a row each."""
     fits: int = 3
@@ -66,8 +67,7 @@ def train_als(listening: Listening, *, config: AlsConfig, seed: int) -> AlsFacto
     width = config.factors * config.fits
     confidences = relative_strengths(plays)
     if listening.item_tags is not None and config.side_weight:
-        tags = log_strengths(listening.item_tags).T.tocsr() * np.float32(config.side_weight)
-        tags = tags[np.flatnonzero(np.diff(tags.indptr) >= config.tag_items)]
+        tags = tag_rows(listening.item_tags, config.tag_items) * np.float32(config.side_weight)
         confidences = sp.vstack([confidences, tags], format="csr")
     if confidences.nnz == 0:
         empty = np.zeros((items, width), np.float32)

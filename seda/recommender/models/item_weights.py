@@ -20,7 +20,6 @@ from seda.recommender.arrays import (
 )
 from seda.recommender.nearest import TopK
 
-
 BLOCK = 1024
 """Target items whose products are computed together."""
 
@@ -125,9 +124,7 @@ def _accumulate(rows: Any, weights: Any, user: int, buffer: Any) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _gathered(
-    rows: Any, weights: Any, width: int, indptr: Any, items: Any, out: Any
-) -> None:
+def _gathered(rows: Any, weights: Any, width: int, indptr: Any, items: Any, out: Any) -> None:
     buffer = np.empty(width, np.float32)
     for user in range(indptr.shape[0] - 1):
         if _accumulate(rows, weights, user, buffer):

@@ -19,7 +19,8 @@ class Listening:
     plays: Csr
     """CSR `(users, items)` of counts."""
     item_tags: Csr | None = None
-    """CSR `(items, tags)` of weights >= 0 (taggers, genre shares); None: no item has a tag."""
+    """CSR `(items, tags)` of damped weights >= 0, e.g. log(1 + taggers); only their relations
+    count. None: no item has a tag."""
     friends: Csr | None = None
     """CSR `(users, users)`, symmetric, 1 for a friendship; None: nobody has a friend."""
     picks: Csr | None = None
@@ -54,6 +55,23 @@ def log_strengths(counts: Csr) -> Csr:
     strengths.data = np.log1p(np.maximum(strengths.data, 0))
     strengths.eliminate_zeros()
     return strengths
+
+
+def tag_strengths(item_tags: Csr) -> Csr:
+    """The tags' weights over their mean, CSR float32 without zeros: units do not matter."""
+    strengths = sp.csr_matrix(item_tags, dtype=np.float32, copy=True)
+    strengths.sum_duplicates()
+    strengths.data = np.maximum(strengths.data, 0)
+    strengths.eliminate_zeros()
+    if strengths.nnz:
+        strengths.data /= np.float32(strengths.data.mean())
+    return strengths
+
+
+def tag_rows(item_tags: Csr, fewest_items: int) -> Csr:
+    """The tags as rows over the items, CSR `(tags, items)`, of tags on enough items only."""
+    rows = tag_strengths(item_tags).T.tocsr()
+    return rows[np.flatnonzero(np.diff(rows.indptr) >= fewest_items)]
 
 
 def relative_strengths(plays: Csr) -> Csr:

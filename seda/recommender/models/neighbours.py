@@ -17,6 +17,7 @@ from seda.recommender.models.listening import (
     relative_strengths,
 )
 
+
 @dataclass(frozen=True)
 class NeighboursConfig:
     """Hyper-parameters of one fit."""

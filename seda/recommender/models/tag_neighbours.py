@@ -14,6 +14,7 @@ from seda.recommender.models.listening import (
     Listening,
     log_strengths,
     relative_strengths,
+    tag_strengths,
     unit_length_rows,
 )
 
@@ -30,7 +31,7 @@ class TagNeighboursConfig:
 
 @dataclass(frozen=True, eq=False)
 class TagNeighbours:
-    """`weights` CSR float32 `(items, items)`: cosine of log tag counts."""
+    """`weights` CSR float32 `(items, items)`: cosine of tag weights."""
 
     weights: Csr
     config: TagNeighboursConfig
@@ -47,7 +48,7 @@ def train_tag_neighbours(listening: Listening, *, config: TagNeighboursConfig) -
         return TagNeighbours(empty_rows(items, items), config)
     listeners = np.bincount(log_strengths(listening.plays).indices, minlength=items)
     heard = supported(listeners, config.items_at_most)
-    tags = log_strengths(listening.item_tags)
+    tags = tag_strengths(listening.item_tags)
     shared = np.flatnonzero(np.bincount(tags.indices, minlength=tags.shape[1]) >= 2)
     rows = unit_length_rows(tags[heard][:, shared])
     return TagNeighbours(

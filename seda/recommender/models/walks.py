@@ -46,7 +46,7 @@ def train_walks(listening: Listening, *, config: WalksConfig) -> Walks:
     strengths = strengths[:, heard]
     from_user = _shares(strengths)
     to_user = _shares(strengths.T.tocsr())
-    damped = sp.diags((listeners[heard] ** -config.damping).astype(np.float32))
+    damped = sp.diags(listeners[heard].astype(np.float32) ** np.float32(-config.damping))
     arriving = (damped @ from_user.T).tocsr()
     # Kept by where a walk starts: by its end, items with a single listener would be all sources.
     kept = nearest_sources(to_user, arriving.T.tocsr(), heard, config.targets, items)

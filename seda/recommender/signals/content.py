@@ -18,8 +18,8 @@ from sklearn.utils.extmath import randomized_svd
 from seda.recommender.arrays import Csr, FloatArray, IntArray, LongArray, sparse_rows
 from seda.recommender.models.listening import (
     Listening,
-    log_strengths,
     relative_strengths,
+    tag_strengths,
 )
 
 MEDOIDS = 4
@@ -53,7 +53,7 @@ class TagSpace:
 
     def tastes(self, plays: Csr) -> FloatArray:
         """`(rows, d)` float32 unit vectors, zeros for nobody: the mean direction of their items."""
-        return _unit(relative_strengths(plays) @ _unit(self.items))
+        return mean_directions(relative_strengths(plays), self.items)
 
 
 def train_tag_space(listening: Listening, *, config: TagSpaceConfig, seed: int) -> TagSpace:
@@ -74,12 +74,17 @@ def train_tag_space(listening: Listening, *, config: TagSpaceConfig, seed: int) 
     return TagSpace(vectors + np.float32(config.listeners * mean_length) * heard, config)
 
 
+def mean_directions(strengths: Csr, items: FloatArray) -> FloatArray:
+    """`(rows, d)` float32 unit vectors: the mean of the items' directions, zeros for nothing."""
+    return _unit(strengths @ _unit(items))
+
+
 def medoids(plays: Csr, items: FloatArray, *, most: int = MEDOIDS) -> IntArray:
     """Up to `most` played items that together lie nearest to all of a user's plays.
 
-    `plays` CSR `(users, items)`, `items` `(items, d)`. Similarity is the cosine. Greedy facility location: each
-    next medoid adds most similarity, weighted by log plays; none is added that helps less than a
-    twentieth of what the first did. Returns int32 `(users, most)`, padded with -1.
+    `plays` CSR `(users, items)`, `items` `(items, d)`, similarity the cosine. Greedy facility
+    location: each next medoid adds most similarity, weighted by log plays; none is added that
+    helps less than a twentieth of what the first did. Returns int32 `(users, most)`, pad -1.
     """
     rows = sparse_rows(relative_strengths(plays))
     chosen = np.full((plays.shape[0], most), -1, np.int32)
@@ -102,7 +107,7 @@ def nearest_medoid(
 
 
 def _tf_idf(tags: Csr) -> Csr:
-    counts = log_strengths(tags)
+    counts = tag_strengths(tags)
     frequency = np.bincount(counts.indices, minlength=counts.shape[1])
     rarity = np.log((1 + counts.shape[0]) / (1 + frequency)).astype(np.float32)
     # A tag on one item places it near nothing.
@@ -145,9 +150,7 @@ def _medoids(indptr: Any, played: Any, strengths: Any, vectors: Any, chosen: Any
 
 
 @njit(cache=True, nogil=True)
-def _nearest(
-    chosen: Any, units: Any, vectors: Any, indptr: Any, candidates: Any, out: Any
-) -> None:
+def _nearest(chosen: Any, units: Any, vectors: Any, indptr: Any, candidates: Any, out: Any) -> None:
     for user in range(chosen.shape[0]):
         for position in range(indptr[user], indptr[user + 1]):
             vector = vectors[candidates[position]]

@@ -1,0 +1,150 @@
+"""Quality on Last.fm 2K: the published list against every single model and against peers.
+
+Run with `python benchmarks/quality.py DIR [--inner SEED] [--lists OUT]`. DIR is the benchmark
+package. Everything is fitted on its training split, rankers learn on inner folds of it, and all
+are judged once, on its validation split or (`--inner`) on a further holdout of the training split.
+`--lists` writes each method's recommendations for the package's own scorer.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+from implicit.als import AlternatingLeastSquares
+from implicit.bpr import BayesianPersonalizedRanking
+from implicit.nearest_neighbours import BM25Recommender
+
+from seda.recommender.cores import single_threaded_blas
+from seda.recommender.evaluate import bootstrap, hit_table, ndcg_at, per_user_holdout, recall_at
+from seda.recommender.fitting import SignalConfig, fitted_lists, train_signals
+from seda.recommender.learning import (
+    TreeConfig,
+    cross_fitted_rows,
+    fit_linear,
+    fit_trees,
+    together,
+)
+from seda.recommender.models.chance import train_chance
+from seda.recommender.models.listening import Listening
+from seda.recommender.models.popularity import train_popularity
+from seda.recommender.nearest import top_k_products
+from seda.recommender.ranking import LinearWeights
+from seda.sandbox.lastfm_listening import LastfmListening, read_listening, read_validation
+
+SEED = 20_261_101
+OURS = "ours: LambdaRank, published"
+
+
+def main() -> None:
+    """Prints one line per method, and the difference of ours to it with its 95 % interval."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--inner", type=int, help="judge on an inner holdout with this seed")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--lists", type=Path, help="folder for the methods' recommendations")
+    arguments = parser.parse_args()
+    source = read_listening(arguments.directory)
+    if arguments.inner is None:
+        listening, held = source.whole, read_validation(arguments.directory, source.data)
+    else:
+        _, held = per_user_holdout(source.whole.plays, 0.17, arguments.inner)
+        listening = source.without(held)
+    judged = {}
+    for name, lists in methods(source, listening, arguments.folds):
+        judged[name] = _judged(lists, held)
+        if arguments.lists:
+            _write(arguments.lists, name, lists, source)
+    for name, (gains, recalls, coverage) in judged.items():
+        estimate, difference = bootstrap(gains, SEED), bootstrap(judged[OURS][0] - gains, SEED)
+        print(
+            f"{name:34s} ndcg@10 {estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]  "
+            f"recall@20 {recalls.mean():.4f}  coverage@10 {coverage:.3f}  "
+            f"ours {difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+        )
+
+
+def methods(
+    source: LastfmListening, listening: Listening, folds: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and lists `(users, 100)` of every method, ours first."""
+
+    def without(held: sp.csr_matrix) -> Listening:
+        gone = source.whole.plays - listening.plays
+        gone.eliminate_zeros()
+        return source.without((gone + held).tocsr())
+
+    config = SignalConfig()
+    parts = cross_fitted_rows(listening, without, config=config, folds=folds, seed=SEED)
+    rows = together(parts)
+    models = train_signals(listening, config=config, seed=SEED)
+    tuned = fit_linear(rows)
+    print(tuned)
+    rankers = {
+        "LambdaRank": fit_trees(rows, config=TreeConfig(), seed=SEED),
+        "tuned blend": tuned,
+        "design blend": LinearWeights(content=0, tags=0.5),
+    }
+    for name, ranker in rankers.items():
+        for quota in (True, False):
+            lists = fitted_lists(
+                models, listening, ranker, everyone=listening.plays, k=100, seed=SEED, quota=quota
+            )
+            yield f"ours: {name}, {'published' if quota else 'raw'}", lists.items
+    single = {
+        "ALS + tags": models.als,
+        "EASE + tags + friends": models.ease,
+        "item-item TF-IDF": models.neighbours,
+        "walks": models.walks,
+        "tag neighbours": models.tag_neighbours,
+        "tag space": models.tags,
+        "popularity": train_popularity(listening),
+        "random": train_chance(listening, seed=SEED),
+    }
+    for name, model in single.items():
+        yield name, _ranked(model.scores(listening), listening.plays)
+    yield from _peers(listening.plays)
+
+
+def _peers(plays: sp.csr_matrix) -> Iterator[tuple[str, np.ndarray]]:
+    users = np.arange(plays.shape[0])
+    for name, peer in (
+        ("peer: implicit ALS defaults", AlternatingLeastSquares(random_state=0)),
+        ("peer: implicit BPR", BayesianPersonalizedRanking(random_state=0)),
+        ("peer: implicit BM25", BM25Recommender()),
+    ):
+        with single_threaded_blas():
+            peer.fit(plays, show_progress=False)
+            lists, _ = peer.recommend(users, plays, N=100)
+        yield name, lists
+
+
+def _ranked(scores: np.ndarray, plays: sp.csr_matrix) -> np.ndarray:
+    identity = np.eye(scores.shape[0], dtype=np.float32)
+    return top_k_products(identity, scores.T, 100, exclude=plays).items
+
+
+def _judged(lists: np.ndarray, held: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray, float]:
+    counts = np.diff(held.indptr)
+    some = counts > 0
+    hits, counts = hit_table(lists, held)[some], counts[some]
+    shown = lists[some, :10]
+    coverage = np.unique(shown[shown >= 0]).size / held.shape[1]
+    return ndcg_at(hits, counts, 10), recall_at(hits, counts, 20), coverage
+
+
+def _write(folder: Path, name: str, lists: np.ndarray, source: LastfmListening) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    file_name = "".join(letter if letter.isalnum() else "-" for letter in name) + ".csv"
+    with (folder / file_name).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["user_id", "artist_id", "rank"])
+        for user, row in zip(source.data.users, lists, strict=True):
+            artists = source.data.artists[row[row >= 0]]
+            writer.writerows((user, artist, place + 1) for place, artist in enumerate(artists))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""What one region's data teach about one entity type: hyper-parameters, weights, trees, a verdict.
+
+Everything is decided on inner holdouts of the data that it is for, on a sample of people, and
+stands until the data have drifted. The verdict compares the rankers on a fold none of them saw.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from seda.recommender.arrays import Csr, DoubleArray, FloatArray
+from seda.recommender.evaluate import bootstrap, per_user_holdout
+from seda.recommender.fitting import SignalConfig
+from seda.recommender.learning import (
+    TrainingRows,
+    TreeConfig,
+    Without,
+    cross_fitted_rows,
+    fit_linear,
+    fit_trees,
+    ndcg_of_rows,
+    pairs_without,
+    together,
+)
+from seda.recommender.models.als import train_als
+from seda.recommender.models.ease import train_ease
+from seda.recommender.models.listening import Listening
+from seda.recommender.ranking import LinearWeights, Ranker, raw_scores
+from seda.recommender.trees import TreeRanker
+from seda.recommender.tuning import DataSize, holdout_ndcg, search
+
+DESIGN, TUNED, LAMBDARANK = "linear", "tuned", "lambdarank"
+"""Kinds of rankers, as the registry names them: from the simplest to the most able."""
+ALS_SPACE: Mapping[str, Sequence[Any]] = {
+    "factors": (16, 24, 32, 48),
+    "alpha": (5.0, 10.0, 20.0),
+    "regularization": (2.5, 5.0, 10.0),
+    "side_weight": (0.2, 0.43, 0.8),
+}
+EASE_SPACE: Mapping[str, Sequence[Any]] = {
+    "regularization": (40.0, 80.0, 150.0, 300.0),
+    "tag_weight": (0.6, 1.3, 2.0),
+    "friend_weight": (0.3, 0.7, 1.2),
+}
+
+
+@dataclass(frozen=True)
+class LearningPlan:
+    """How much work goes into learning."""
+
+    people: int = 3000
+    """Most people in the sample, by whom everything is learned and judged."""
+    trials: int = 5
+    """Configurations of each model that are tried."""
+    folds: int = 4
+    """Folds of interactions held out in turn; the last of them judges."""
+    fewest_hits: int = 2000
+    """Held-out interactions among the candidates below which nothing is learned."""
+    tolerance: float = 0.1
+    """Share by which a count may drift before everything is learned again."""
+    trees: TreeConfig = field(default_factory=TreeConfig)
+    """The trees' hyper-parameters."""
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedRankers:
+    """What was learned on data of one size; without enough of them, the defaults and no ranker."""
+
+    size: DataSize
+    config: SignalConfig
+    tuned: LinearWeights | None
+    trees: TreeRanker | None
+    judged: Mapping[str, DoubleArray]
+    """By kind, NDCG@10 of each person of the judging fold, in the same order."""
+
+    def ranker(self, kind: str, design: LinearWeights) -> Ranker:
+        """The ranker of a kind, or the next simpler one where it could not be learned."""
+        if kind == LAMBDARANK and self.trees is not None:
+            return self.trees
+        if kind in (LAMBDARANK, TUNED) and self.tuned is not None:
+            return self.tuned
+        return design
+
+
+def learn(
+    listening: Listening, *, size: DataSize, plan: LearningPlan, seed: int,
+    without: Without | None = None, item_vectors: FloatArray | None = None,
+) -> LearnedRankers:  # fmt: skip
+    """Searches hyper-parameters, learns both rankers and judges them; deterministic in `seed`.
+
+    `without` says what is left of `listening` without held-out pairs (None: only the plays go).
+    """
+    nothing = LearnedRankers(size, SignalConfig(), None, None, {})
+    if listening.plays.nnz < plan.fewest_hits:
+        return nothing
+    rest = without or (lambda held: replace(listening, plays=pairs_without(listening.plays, held)))
+    config = tuned_config(listening, rest, trials=plan.trials, seed=seed)
+    folds = cross_fitted_rows(
+        listening, rest, config=config, folds=plan.folds, seed=seed, item_vectors=item_vectors
+    )
+    if sum(int(fold.relevant.sum()) for fold in folds) < plan.fewest_hits:
+        return replace(nothing, config=config)
+    judged = _judged(folds[-1], *_fitted(together(folds[:-1]), plan, seed))
+    tuned, trees = _fitted(together(folds), plan, seed)
+    return LearnedRankers(size, config, tuned, trees, judged)
+
+
+def tuned_config(listening: Listening, without: Without, *, trials: int, seed: int) -> SignalConfig:
+    """The best ALS and EASE that the search finds on one inner holdout."""
+    config = SignalConfig()
+    _, held = per_user_holdout(listening.plays, 0.2, seed)
+    rest = without(held)
+
+    def als(values: Mapping[str, Any]) -> float:
+        fitted = train_als(rest, config=replace(config.als, fits=1, **values), seed=seed)
+        return holdout_ndcg(fitted, rest, held)
+
+    def ease(values: Mapping[str, Any]) -> float:
+        fitted = train_ease(rest, config=replace(config.ease, **values))
+        return holdout_ndcg(fitted, rest, held)
+
+    found = [
+        search(space, score, trials=trials, seed=seed,
+               start={name: getattr(model, name) for name in space})[0].values
+        for space, score, model in (
+            (ALS_SPACE, als, config.als), (EASE_SPACE, ease, config.ease))
+    ]  # fmt: skip
+    return replace(
+        config, als=replace(config.als, **found[0]), ease=replace(config.ease, **found[1])
+    )
+
+
+def sampled(listening: Listening, people: int, seed: int) -> Listening:
+    """At most this many people, drawn at random, and the friendships among them."""
+    users = listening.plays.shape[0]
+    if users <= people:
+        return listening
+    chosen = np.sort(np.random.default_rng(seed).choice(users, people, replace=False))
+    some: Csr | None = None if listening.friends is None else listening.friends[chosen][:, chosen]
+    return replace(
+        listening,
+        plays=listening.plays[chosen],
+        friends=some,
+        picks=None if listening.picks is None else listening.picks[chosen],
+    )
+
+
+def best_kind(judged: Sequence[Mapping[str, DoubleArray]], *, seed: int) -> str:
+    """The ablest kind of ranker that evaluation tells from the simpler ones.
+
+    A kind takes the place of the best so far when the 95 % interval of the paired difference lies
+    above zero. `judged` are several types' `LearnedRankers.judged`.
+    """
+    best = DESIGN
+    for kind in (TUNED, LAMBDARANK):
+        pairs = [(each[kind], each[best]) for each in judged if kind in each]
+        if not pairs:
+            continue
+        difference = np.concatenate([ours - theirs for ours, theirs in pairs])
+        if bootstrap(difference, seed).low > 0:
+            best = kind
+    return best
+
+
+def _fitted(rows: TrainingRows, plan: LearningPlan, seed: int) -> tuple[LinearWeights, TreeRanker]:
+    return fit_linear(rows), fit_trees(rows, config=plan.trees, seed=seed)
+
+
+def _judged(rows: TrainingRows, tuned: LinearWeights, trees: TreeRanker) -> dict[str, DoubleArray]:
+    rankers: dict[str, Ranker] = {DESIGN: LinearWeights(), TUNED: tuned, LAMBDARANK: trees}
+    return {
+        kind: ndcg_of_rows(raw_scores(ranker, rows.inputs), rows)
+        for kind, ranker in rankers.items()
+    }

@@ -1,0 +1,126 @@
+"""Learned rankers: hyper-parameters, a tuned blend and trees, from the region's own data.
+
+Nothing of a person leaves their region; each learns for itself. Learned again when the data have
+drifted, else what was learned before is handed on.
+"""
+
+from dataclasses import replace
+from time import perf_counter
+
+import dagster as dg
+import numpy as np
+
+from seda.activity.snapshot import EntitySnapshot, FromSnapshot, RegionSnapshot
+from seda.database.arrays import UnknownPackedTypeError, unpack
+from seda.database.regions import Region, RegionalDatabase
+from seda.recommender.learned import (
+    DESIGN,
+    LAMBDARANK,
+    TUNED,
+    LearnedRankers,
+    LearningPlan,
+    best_kind,
+    learn,
+    sampled,
+)
+from seda.recommender.models.listening import Listening
+from seda.recommender.tuning import DataSize
+from seda.registry.models import BLEND, ModelVersion, get_active, promote, register
+from seda.vectorstore.aligned import AlignedVectors
+from seda_assets.automation.freshness import NIGHTLY
+from seda_assets.regional_files import StoredValues
+from seda_assets.resources import Platform
+
+PLAN = LearningPlan()
+SEED = 20_260_903
+DESIGN_VERSION = "linear-design-1"
+
+
+@dg.asset(
+    deps=[dg.AssetKey(["seda", f"{kind}s_vectors"]) for kind in ("artist", "playlist", "room")],
+    group_name="ranking",
+    owners=["team:recommendations"],
+    kinds={"python", "lightgbm"},
+    tags={"seda/layer": "ranking"},
+    freshness_policy=NIGHTLY,
+    code_version="1",
+)
+def learned_rankers(
+    platform: dg.ResourceParam[Platform], interaction_matrices: StoredValues
+) -> dg.Output[dict]:
+    """Per region and type: the models' hyper-parameters, a tuned blend and LambdaRank trees,
+    learned on inner holdouts of interactions. Registered as challengers; the one that evaluation
+    tells from the simpler ones becomes active."""
+    results: dict[str, FromSnapshot] = {}
+    metadata: dict[str, int | float | str] = {}
+    for database in platform.databases:
+        region, started = str(database.region), perf_counter()
+        snapshot: RegionSnapshot = interaction_matrices[region]
+        before = _stored(platform, database.region)
+        learned = {
+            kind: _current(database, platform, snapshot, kind, before.get(kind))
+            for kind in snapshot.entities
+        }
+        if any(learned[kind] is not before.get(kind) for kind in learned):
+            metadata[f"best_{region}"] = _register(database, learned)
+        for kind, each in learned.items():
+            for ranker, gains in each.judged.items():
+                metadata[f"{kind}_ndcg_{ranker}_{region}"] = float(np.mean(gains))
+        results[region] = FromSnapshot(snapshot.version, learned)
+        metadata[f"seconds_{region}"] = perf_counter() - started
+    return dg.Output(results, metadata=metadata)
+
+
+def listening_of(snapshot: RegionSnapshot, entity: EntitySnapshot) -> Listening:
+    """What models are fitted on: a region's plays of one type, genres and friendships."""
+    return Listening(entity.plays, item_tags=entity.tags, friends=snapshot.friends)
+
+
+def _current(
+    database: RegionalDatabase, platform: Platform, snapshot: RegionSnapshot, kind: str,
+    before: LearnedRankers | None,
+) -> LearnedRankers:  # fmt: skip
+    entity = snapshot.entities[kind]
+    size = DataSize(len(snapshot.user_ids), len(entity.ids), int(entity.plays.nnz))
+    if before is not None and not before.size.drifted(size, PLAN.tolerance):
+        return before
+    sample = sampled(listening_of(snapshot, entity), PLAN.people, SEED)
+    vectors = None
+    if sample.plays.nnz >= PLAN.fewest_hits:
+        space = platform.active_space(database.region)
+        vectors = AlignedVectors(database, kind, entity).in_space(space)
+    return replace(learn(sample, size=size, plan=PLAN, seed=SEED, item_vectors=vectors), size=size)
+
+
+def _stored(platform: Platform, region: Region) -> dict[str, LearnedRankers]:
+    """What the last run learned; nothing where there was none or another version wrote it."""
+    storage, key = platform.storages[region], f"learned_rankers/{region}"
+    if not storage.exists(key):
+        return {}
+    try:
+        return dict(unpack(storage.get_arrays(key)).value)
+    except UnknownPackedTypeError:
+        return {}
+
+
+def _register(database: RegionalDatabase, learned: dict[str, LearnedRankers]) -> str:
+    """Registers both challengers and promotes the best; without a verdict nothing changes.
+
+    A version that was pinned by hand stays until the next time that something is learned.
+    """
+    judged = [each.judged for each in learned.values() if each.judged]
+    with database.transaction() as connection:
+        if not judged:
+            return get_active(connection, BLEND).version
+        entries = sum(each.size.entries for each in learned.values())
+        for kind in (TUNED, LAMBDARANK):
+            version = ModelVersion(BLEND, f"{kind}-{entries}", kind, {})
+            metrics = {
+                name: float(np.mean(each.judged[kind]))
+                for name, each in learned.items() if kind in each.judged
+            }  # fmt: skip
+            register(connection, version, {"inner_ndcg_at_10": metrics})
+        best = best_kind(judged, seed=SEED)
+        version_name = DESIGN_VERSION if best == DESIGN else f"{best}-{entries}"
+        promote(connection, BLEND, version_name)
+        return version_name
