@@ -73,6 +73,19 @@ def read_listening(directory: Path) -> LastfmListening:
     return LastfmListening(read_lastfm(directory))
 
 
+def read_all_listening(directory: Path) -> LastfmListening:
+    """As `read_listening`, and of the package its validation pairs too (whose tags it lacks)."""
+    data = read_lastfm(directory)
+    if (directory / "valid.csv.gz").is_file():
+        more = read_validation(directory, data).tocoo()
+        data = replace(
+            data,
+            listens=np.concatenate([data.listens, np.column_stack([more.row, more.col])]),
+            plays=np.concatenate([data.plays, more.data.astype(np.int64)]),
+        )
+    return LastfmListening(data)
+
+
 def read_validation(directory: Path, data: LastfmData) -> sp.csr_matrix:
     """The package's validation split: CSR (users, artists) of plays, in the positions of `data`."""
     table = Table(directory / "valid.csv.gz", ["user_id", "artist_id", "plays"])

@@ -18,7 +18,7 @@ from seda.recommender.models.item_weights import by_source, dense_scores, strong
 from seda.recommender.models.listening import (
     Listening,
     relative_strengths,
-    tag_rows,
+    tag_strengths,
     unit_length_rows,
 )
 
@@ -41,6 +41,8 @@ class EaseConfig:
     """Strength of one friend in a listener's row, relative to an average listen; 0 leaves out."""
     pick_weight: float = 0.0
     """Strength of all of a listener's picked tags together, in average listens; 0 leaves out."""
+    tag_pick: float = 0.0
+    """Strength of its own pick in a tag's row, beside its items; 0 leaves out."""
     items_at_most: int = 15_000
     """Items with weights at all, those with most listeners first: the Gram matrix is their
     square."""
@@ -66,9 +68,7 @@ def train_ease(listening: Listening, *, config: EaseConfig) -> Ease:
     width = items + _extra(listening)
     matrix = _columns(listening, config, width)
     if listening.item_tags is not None and config.tag_weight:
-        tags = tag_rows(listening.item_tags, config.tag_items) * np.float32(config.tag_weight)
-        tags.resize(tags.shape[0], width)
-        matrix = sp.vstack([matrix, tags], format="csr")
+        matrix = sp.vstack([matrix, _tag_rows(listening, config, width)], format="csr")
     support = np.bincount(matrix.indices, minlength=width)
     targets = supported(support[:items], config.items_at_most)
     sources = np.concatenate([targets, items + np.flatnonzero(support[items:])]).astype(np.int32)
@@ -85,6 +85,20 @@ def train_ease(listening: Listening, *, config: EaseConfig) -> Ease:
 def ease_rows(model: Ease, listening: Listening) -> Csr:
     """What each user's row holds, CSR `(rows, sources)`: items, then friends, then picked tags."""
     return _columns(listening, model.config, model.weights.shape[0])
+
+
+def _tag_rows(listening: Listening, config: EaseConfig, width: int) -> Csr:
+    """Tags as pseudo-users: each holds its items and, where tags are picked, its own pick."""
+    tags = tag_strengths(listening.item_tags)
+    if listening.picks is None:
+        own = empty_rows(tags.shape[1], width - tags.shape[0])
+    else:
+        is_picked = np.diff(listening.picks.tocsc().indptr) > 0
+        picked = sp.diags(is_picked.astype(np.float32))
+        people = empty_rows(tags.shape[1], width - sum(tags.shape))
+        own = sp.hstack([people, picked * np.float32(config.tag_pick)])
+    rows = sp.hstack([tags.T * np.float32(config.tag_weight), own], format="csr")
+    return rows[np.flatnonzero(np.diff(tags.tocsc().indptr) >= config.tag_items)]
 
 
 def _extra(listening: Listening) -> int:

@@ -24,7 +24,8 @@ class Listening:
     friends: Csr | None = None
     """CSR `(users, users)`, symmetric, 1 for a friendship; None: nobody has a friend."""
     picks: Csr | None = None
-    """CSR `(users, tags)` of weights >= 0: the tags that a user chose, or would choose."""
+    """CSR `(users, tags)` of weights >= 0, columns those of `item_tags`: the tags that a user
+    chose, or would choose."""
 
     def rows(self, chosen: slice) -> Self:
         """The same items for some users; `friends` keeps a column for every user of the fit."""
