@@ -2,8 +2,8 @@
 
 Run with `python benchmarks/cold_start.py DIR`. People with at least three tags of the 100 largest
 genres keep their three largest; their own rows are removed from the fit, in five user folds. The
-picks are pseudo-items of EASE: weights from a genre to artists are learned from the others' genres
-and plays. Judged on the package's validation split, or with `--inner` on a holdout of training.
+weights from a pick to artists are learned from the others: what they play, and what they would
+have picked. Judged on the package's validation split, or with `--inner` on a holdout of training.
 """
 
 import argparse
@@ -15,13 +15,13 @@ import scipy.sparse as sp
 
 from seda.recommender.arrays import empty_rows
 from seda.recommender.evaluate import bootstrap, hit_table, ndcg_at, per_user_holdout
-from seda.recommender.models.ease import EaseConfig, train_ease
 from seda.recommender.models.listening import Listening, relative_strengths
+from seda.recommender.models.picks import PICKS, PicksConfig, largest_picks, train_picks
 from seda.recommender.models.popularity import train_popularity
 from seda.recommender.nearest import top_k_products
 from seda.sandbox.lastfm_listening import LastfmListening, read_listening, read_validation
 
-GENRES, PICKS, FOLDS, SEED = 100, 3, 5, 20_261_102
+GENRES, FOLDS, SEED = 100, 5, 20_261_102
 
 
 def main() -> None:
@@ -29,10 +29,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--inner", type=int, help="judge on an inner holdout with this seed")
-    parser.add_argument("--pick-weight", type=float, default=2.0)
-    parser.add_argument("--tag-pick", type=float, default=2.0)
-    parser.add_argument("--tag-weight", type=float, default=1.3)
-    parser.add_argument("--regularization", type=float, default=80.0)
     arguments = parser.parse_args()
     source = read_listening(arguments.directory)
     if arguments.inner is None:
@@ -40,9 +36,8 @@ def main() -> None:
     else:
         _, held = per_user_holdout(source.whole.plays, 0.17, arguments.inner)
         listening = source.without(held)
-    config = EaseConfig(pick_weight=arguments.pick_weight, regularization=arguments.regularization)
     listening = replace(listening, picks=_picks(listening))
-    gains = _all_folds(source, listening, held, config)
+    gains = _all_folds(source, listening, held)
     reference = gains["tag share x popularity"]
     for name, each in gains.items():
         mean, ahead = bootstrap(each, SEED), bootstrap(each - reference, SEED)
@@ -54,7 +49,7 @@ def main() -> None:
 
 
 def _all_folds(
-    source: LastfmListening, listening: Listening, held: sp.csr_matrix, config: EaseConfig
+    source: LastfmListening, listening: Listening, held: sp.csr_matrix
 ) -> dict[str, np.ndarray]:
     hidden = source.whole.plays - listening.plays
     hidden.eliminate_zeros()
@@ -69,7 +64,7 @@ def _all_folds(
         kept = (sp.diags(is_cold) @ listening.plays).tocsr()
         kept.eliminate_zeros()
         tags = source.without((kept + hidden).tocsr()).item_tags
-        for name, scores in _methods(listening, tags, cold, config):
+        for name, scores in _methods(listening, tags, cold):
             identity = np.eye(cold.size, dtype=np.float32)
             # What they played before is not asked for again: known to us, not to the models.
             lists = top_k_products(identity, scores.T, 10, exclude=listening.plays[cold]).items
@@ -81,16 +76,16 @@ def _all_folds(
 
 
 def _methods(
-    listening: Listening, tags: sp.csr_matrix, cold: np.ndarray, config: EaseConfig
+    listening: Listening, tags: sp.csr_matrix, cold: np.ndarray
 ) -> list[tuple[str, np.ndarray]]:
     others = np.setdiff1d(np.arange(listening.plays.shape[0]), cold)
-    fit = replace(_of(listening, others), item_tags=tags)
-    newcomers = _of(listening, cold)
+    fit = replace(_of(listening, others, others), item_tags=tags)
+    newcomers = _of(listening, cold, others)
     newcomers = replace(
-        newcomers, plays=empty_rows(*newcomers.plays.shape), picks=_largest(newcomers.picks)
+        newcomers, plays=empty_rows(*newcomers.plays.shape), picks=largest_picks(newcomers.picks)
     )
-    fit = replace(fit, picks=_largest(fit.picks))
-    model = train_ease(fit, config=config)
+    fit = replace(fit, picks=largest_picks(fit.picks))
+    model = train_picks(fit, config=PicksConfig())
     alone = replace(newcomers, friends=empty_rows(*newcomers.friends.shape))
     popular = np.expm1(train_popularity(fit).scores(alone))
     share = (newcomers.picks @ _genre_shares(fit).T).toarray()
@@ -102,12 +97,12 @@ def _methods(
     ]
 
 
-def _of(listening: Listening, people: np.ndarray) -> Listening:
-    """The rows of some people; the others stay as columns of `friends` only."""
+def _of(listening: Listening, people: np.ndarray, fitted: np.ndarray) -> Listening:
+    """The rows of some people, and their friends among those in the fit."""
     return replace(
         listening,
         plays=listening.plays[people],
-        friends=listening.friends[people],
+        friends=listening.friends[people][:, fitted],
         picks=listening.picks[people],
     )
 
@@ -127,16 +122,6 @@ def _genre_shares(listening: Listening) -> sp.csr_matrix:
 def _picks(listening: Listening) -> sp.csr_matrix:
     """How much of everybody's listening is in each of the largest genres."""
     return (relative_strengths(listening.plays) @ _genre_shares(listening)).tocsr()
-
-
-def _largest(weights: sp.csr_matrix) -> sp.csr_matrix:
-    """The heaviest `PICKS` of each row, with weight 1: what somebody would have chosen."""
-    rows = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
-    order = np.lexsort((-weights.data, rows))
-    places = np.arange(order.size) - weights.indptr[rows]
-    kept = order[places < PICKS]
-    entries = (np.ones(kept.size, np.float32), (rows[kept], weights.indices[kept]))
-    return sp.csr_matrix(entries, shape=weights.shape)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from seda.recommender.models.ease import EaseConfig, ease_rows, train_ease
 from seda.recommender.models.item_weights import top_k_weighted, weighted_at
 from seda.recommender.models.listening import Listening, relative_strengths, tag_strengths
 from seda.recommender.models.neighbours import NeighboursConfig, train_neighbours
+from seda.recommender.models.picks import PicksConfig, largest_picks, train_picks
 from seda.recommender.models.popularity import train_popularity
 from seda.recommender.models.tag_neighbours import TagNeighboursConfig, train_tag_neighbours
 from seda.recommender.models.walks import WalksConfig, train_walks
@@ -56,6 +57,12 @@ class TestTagSpace(ModelBattery):
     @staticmethod
     def train(listening):
         return train_tag_space(listening, config=TagSpaceConfig(dimensions=2), seed=1)
+
+
+class TestPicks(ModelBattery):
+    @staticmethod
+    def train(listening):
+        return train_picks(listening, config=PicksConfig())
 
 
 class TestPopularity(ModelBattery):
@@ -134,19 +141,30 @@ def test_a_friend_speaks_for_somebody_who_has_played_nothing():
     assert not model.scores(alone).any()
 
 
-def test_picked_tags_are_pseudo_items():
-    listening = scenes()
-    picked = replace(
-        listening, picks=sp.csr_matrix(np.eye(3, dtype=np.float32)[np.arange(120) % 3])
-    )
-    model = train_ease(picked, config=replace(EASE, pick_weight=1.0))
+def picking(listening):
+    picks = sp.csr_matrix(np.eye(3, dtype=np.float32)[np.arange(USERS) % 3])
+    return replace(listening, picks=picks)
+
+
+def test_a_pick_speaks_for_somebody_who_has_played_nothing():
+    model = train_picks(picking(scenes()), config=PicksConfig())
     newcomer = Listening(
         sp.csr_matrix((1, ITEMS), dtype=np.float32),
         friends=sp.csr_matrix((1, USERS), dtype=np.float32),
         picks=sp.csr_matrix([[0, 1.0, 0]]),
     )
     scores = model.scores(newcomer)[0]
-    assert scores[1::3].mean() > 5 * abs(scores[0::3].mean())
+    assert scores[1::3].mean() > 3 * scores[0::3].mean()
+    friends = sp.csr_matrix((np.ones(3, np.float32), ([0] * 3, [0, 3, 6])), shape=(1, USERS))
+    beside = model.scores(replace(newcomer, friends=friends))[0]
+    assert (beside - scores)[0::3].mean() > (beside - scores)[2::3].mean()
+    nothing = replace(newcomer, picks=sp.csr_matrix((1, 3), dtype=np.float32))
+    assert not model.scores(nothing).any()
+
+
+def test_what_somebody_would_pick_are_their_heaviest_tags():
+    weights = sp.csr_matrix([[1, 0, 4, 2, 3.0], [0, 0, 0, 0, 0], [0, 5, 0, 0, 0]])
+    assert largest_picks(weights).toarray().tolist() == [[0, 0, 1, 1, 1], [0] * 5, [0, 1, 0, 0, 0]]
 
 
 def test_item_weights_score_only_what_has_a_weight():

@@ -1,9 +1,9 @@
 """Closed-form linear item-to-item model (EASE, Steck 2019), with side information.
 
-Tags join the Gram matrix as pseudo-users (rows over the items), friends and picked tags as
-pseudo-items (columns over the users), so that a friend or a pick has weights to items like any
-item. Solved in user space or in item space, whichever is smaller (the two are one by the Woodbury
-identity). Each item keeps its strongest weights only, so the model stays sparse.
+Tags join the Gram matrix as pseudo-users (rows over the items), friends as pseudo-items (columns
+over the users), so that a friend has weights to items like any item. Solved in user space or in
+item space, whichever is smaller (the two are one by the Woodbury identity). Each item keeps its
+strongest weights only, so the model stays sparse.
 """
 
 from collections.abc import Iterator
@@ -18,8 +18,7 @@ from seda.recommender.models.item_weights import by_source, dense_scores, strong
 from seda.recommender.models.listening import (
     Listening,
     relative_strengths,
-    tag_strengths,
-    unit_length_rows,
+    tag_rows,
 )
 
 BLOCK = 2048
@@ -39,10 +38,6 @@ class EaseConfig:
     """Fewest items of a tag that becomes a row: rarer ones say little and cost a row each."""
     friend_weight: float = 0.7
     """Strength of one friend in a listener's row, relative to an average listen; 0 leaves out."""
-    pick_weight: float = 0.0
-    """Strength of all of a listener's picked tags together, in average listens; 0 leaves out."""
-    tag_pick: float = 0.0
-    """Strength of its own pick in a tag's row, beside its items; 0 leaves out."""
     items_at_most: int = 15_000
     """Items with weights at all, those with most listeners first: the Gram matrix is their
     square."""
@@ -52,7 +47,7 @@ class EaseConfig:
 
 @dataclass(frozen=True, eq=False)
 class Ease:
-    """`weights` CSR float32 `(items + users + tags, items)`: from what a row holds to an item."""
+    """`weights` CSR float32 `(items + users, items)`: from what a row holds to an item."""
 
     weights: Csr
     config: EaseConfig
@@ -65,10 +60,12 @@ class Ease:
 def train_ease(listening: Listening, *, config: EaseConfig) -> Ease:
     """Solves the model; deterministic. An empty catalogue or no listener gives no weights."""
     items = listening.plays.shape[1]
-    width = items + _extra(listening)
+    width = items + (0 if listening.friends is None else listening.friends.shape[1])
     matrix = _columns(listening, config, width)
     if listening.item_tags is not None and config.tag_weight:
-        matrix = sp.vstack([matrix, _tag_rows(listening, config, width)], format="csr")
+        tags = tag_rows(listening.item_tags, config.tag_items) * np.float32(config.tag_weight)
+        tags.resize(tags.shape[0], width)
+        matrix = sp.vstack([matrix, tags], format="csr")
     support = np.bincount(matrix.indices, minlength=width)
     targets = supported(support[:items], config.items_at_most)
     sources = np.concatenate([targets, items + np.flatnonzero(support[items:])]).astype(np.int32)
@@ -83,27 +80,8 @@ def train_ease(listening: Listening, *, config: EaseConfig) -> Ease:
 
 
 def ease_rows(model: Ease, listening: Listening) -> Csr:
-    """What each user's row holds, CSR `(rows, sources)`: items, then friends, then picked tags."""
+    """What each user's row holds, CSR `(rows, sources)`: items, then friends."""
     return _columns(listening, model.config, model.weights.shape[0])
-
-
-def _tag_rows(listening: Listening, config: EaseConfig, width: int) -> Csr:
-    """Tags as pseudo-users: each holds its items and, where tags are picked, its own pick."""
-    tags = tag_strengths(listening.item_tags)
-    if listening.picks is None:
-        own = empty_rows(tags.shape[1], width - tags.shape[0])
-    else:
-        is_picked = np.diff(listening.picks.tocsc().indptr) > 0
-        picked = sp.diags(is_picked.astype(np.float32))
-        people = empty_rows(tags.shape[1], width - sum(tags.shape))
-        own = sp.hstack([people, picked * np.float32(config.tag_pick)])
-    rows = sp.hstack([tags.T * np.float32(config.tag_weight), own], format="csr")
-    return rows[np.flatnonzero(np.diff(tags.tocsc().indptr) >= config.tag_items)]
-
-
-def _extra(listening: Listening) -> int:
-    friends = 0 if listening.friends is None else listening.friends.shape[1]
-    return friends + (0 if listening.picks is None else listening.picks.shape[1])
 
 
 def _columns(listening: Listening, config: EaseConfig, width: int) -> Csr:
@@ -111,8 +89,6 @@ def _columns(listening: Listening, config: EaseConfig, width: int) -> Csr:
     if listening.friends is not None:
         friends = sp.csr_matrix(listening.friends, dtype=np.float32, copy=True)
         parts.append(friends * np.float32(config.friend_weight))
-    if listening.picks is not None:
-        parts.append(unit_length_rows(listening.picks) * np.float32(config.pick_weight))
     rows = sp.hstack(parts, format="csr")
     rows.eliminate_zeros()
     rows.resize(rows.shape[0], width)
