@@ -7,6 +7,7 @@ and what is measured is what is published.
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import scipy.sparse as sp
 
 from seda.recommender.arrays import Csr, FloatArray
 from seda.recommender.candidates import (
@@ -25,6 +26,7 @@ from seda.recommender.models.ease import Ease, EaseConfig, ease_rows, train_ease
 from seda.recommender.models.item_weights import top_k_weighted
 from seda.recommender.models.listening import Listening, relative_strengths
 from seda.recommender.models.neighbours import Neighbours, NeighboursConfig, train_neighbours
+from seda.recommender.models.picks import Picks, PicksConfig, pick_rows, train_picks
 from seda.recommender.models.tag_neighbours import (
     TagNeighbours,
     TagNeighboursConfig,
@@ -58,6 +60,7 @@ class SignalConfig:
     neighbours: NeighboursConfig = field(default_factory=NeighboursConfig)
     walks: WalksConfig = field(default_factory=WalksConfig)
     tag_neighbours: TagNeighboursConfig = field(default_factory=TagNeighboursConfig)
+    picks: PicksConfig = field(default_factory=PicksConfig)
     tags: TagSpaceConfig = field(default_factory=TagSpaceConfig)
 
 
@@ -70,6 +73,7 @@ class SignalModels:
     neighbours: Neighbours
     walks: Walks
     tag_neighbours: TagNeighbours
+    picks: Picks
     tags: TagSpace
 
 
@@ -81,6 +85,7 @@ def train_signals(listening: Listening, *, config: SignalConfig, seed: int) -> S
         neighbours=train_neighbours(listening, config=config.neighbours),
         walks=train_walks(listening, config=config.walks),
         tag_neighbours=train_tag_neighbours(listening, config=config.tag_neighbours),
+        picks=train_picks(listening, config=config.picks),
         tags=train_tag_space(listening, config=config.tags, seed=seed),
     )
 
@@ -105,7 +110,7 @@ def fitted_inputs(
         user_factors=fold_in(models.als, plays),
         item_factors=models.als.items,
         item_weights={
-            "ease_score": WeightedRows(ease_rows(models.ease, listening), models.ease.weights),
+            "ease_score": _ease_or_picks(models, listening),
             "neighbour_score": WeightedRows(strengths, models.neighbours.weights),
             "walk_score": WeightedRows(strengths, models.walks.weights),
             "tag_neighbour_score": WeightedRows(strengths, models.tag_neighbours.weights),
@@ -125,6 +130,19 @@ def fitted_inputs(
         friend_counts=None if friends is None else friend_counts(friends, everyone),
         popularity=np.log1p(listeners).astype(np.float32),
     )
+
+
+def _ease_or_picks(models: SignalModels, listening: Listening) -> WeightedRows:
+    """EASE of who has played something; of the others what their picks and friends say."""
+    heard = (np.diff(listening.plays.indptr) > 0).astype(np.float32)
+    rows = [
+        sp.diags(heard) @ ease_rows(models.ease, listening),
+        sp.diags(1 - heard) @ pick_rows(models.picks, listening),
+    ]
+    for part in rows:
+        part.eliminate_zeros()
+    weights = sp.vstack([models.ease.weights, models.picks.weights], format="csr")
+    return WeightedRows(sp.hstack(rows, format="csr"), weights)
 
 
 def collaborative_lists(inputs: RankingInputs, per_model: int, k: int) -> CandidateLists:

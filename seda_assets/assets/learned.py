@@ -10,6 +10,7 @@ from time import perf_counter
 import dagster as dg
 import numpy as np
 
+from seda.activity.affinity import genre_affinity
 from seda.activity.snapshot import EntitySnapshot, FromSnapshot, RegionSnapshot
 from seda.database.arrays import UnknownPackedTypeError, unpack
 from seda.database.regions import Region, RegionalDatabase
@@ -24,6 +25,7 @@ from seda.recommender.learned import (
     sampled,
 )
 from seda.recommender.models.listening import Listening
+from seda.recommender.models.picks import largest_picks
 from seda.recommender.tuning import DataSize
 from seda.registry.models import BLEND, ModelVersion, get_active, promote, register
 from seda.vectorstore.aligned import AlignedVectors
@@ -72,8 +74,12 @@ def learned_rankers(
 
 
 def listening_of(snapshot: RegionSnapshot, entity: EntitySnapshot) -> Listening:
-    """What models are fitted on: a region's plays of one type, genres and friendships."""
-    return Listening(entity.plays, item_tags=entity.tags, friends=snapshot.friends)
+    """What models are fitted on: a region's plays of one type, genres, friendships and picks.
+
+    A listener would pick the genres that they lean to most; a newcomer did pick them.
+    """
+    picks = largest_picks(genre_affinity(snapshot, slice(None)))
+    return Listening(entity.plays, item_tags=entity.tags, friends=snapshot.friends, picks=picks)
 
 
 def _current(

@@ -168,6 +168,7 @@ class _LiveSignals:
         self, database: RegionalDatabase, snapshot: RegionSnapshot, kind: str, models: SignalModels
     ) -> None:
         self.snapshot, self.kind, self.models = snapshot, kind, models
+        self.listening = listening_of(snapshot, snapshot.entities[kind])
         self.popularity: Popularity = load_popularity(database, snapshot, kind)
         self.shown = load_recently_shown(database, snapshot, kind)
 
@@ -177,7 +178,7 @@ class _LiveSignals:
     ) -> RankingInputs:  # fmt: skip
         snapshot, rows = self.snapshot, self.snapshot.rows_of(shard)
         entity = snapshot.entities[self.kind]
-        listening = listening_of(snapshot, entity).rows(rows)
+        listening = self.listening.rows(rows)
         fitted = fitted_inputs(self.models, listening, entity.plays)
         return replace(
             fitted,

@@ -49,10 +49,10 @@ class Picks:
 def train_picks(listening: Listening, *, config: PicksConfig) -> Picks:
     """Solves the regression; deterministic. Without picks only friends have weights."""
     strengths = relative_strengths(listening.plays)
-    picked = _shares(listening.picks) if listening.picks is not None else None
     by_tag = empty_rows(0, strengths.shape[1])
-    if picked is not None:
-        by_tag = _tag_weights(picked, strengths, config)
+    if listening.picks is not None:
+        heard = np.flatnonzero(np.diff(strengths.indptr))
+        by_tag = _tag_weights(_shares(listening.picks)[heard], strengths[heard], config)
     return Picks(sp.vstack([by_tag, strengths], format="csr"), config)
 
 
