@@ -48,13 +48,13 @@ Without = Callable[[Csr], Listening]
 class TreeConfig:
     """Hyper-parameters of LambdaRank (Burges 2010) as LightGBM fits it."""
 
-    trees: int = 100
+    trees: int = 60
     """Boosting rounds."""
     leaves: int = 12
     """Leaves of each tree."""
     learning_rate: float = 0.04
     """Shrinkage of each tree."""
-    rows_per_leaf: int = 500
+    rows_per_leaf: int = 1000
     """Fewest rows of a leaf: fewer and it remembers single people."""
     ridge: float = 10.0
     """L2 penalty of leaf outputs."""

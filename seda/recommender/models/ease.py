@@ -29,7 +29,7 @@ BLOCK = 2048
 class EaseConfig:
     """Hyper-parameters of one fit."""
 
-    regularization: float = 80.0
+    regularization: float = 150.0
     """Ridge on the diagonal of the Gram matrix, in units of one average listen squared."""
     tag_weight: float = 1.3
     """Strength of a tag of mean weight in its row over the items; 0 leaves tags out. Rows of
