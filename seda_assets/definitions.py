@@ -14,6 +14,7 @@ from seda_assets.assets.candidates import (  # noqa: E402
 )
 from seda_assets.assets.clusters import entity_clusters  # noqa: E402
 from seda_assets.assets.collaborative import collaborative_factors  # noqa: E402
+from seda_assets.assets.evaluation import offline_evaluation  # noqa: E402
 from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
 from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
 from seda_assets.assets.read_models import published_lists  # noqa: E402
@@ -44,6 +45,7 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             candidate_sets,
             ranked_recommendations,
             published_lists,
+            offline_evaluation,
         ],
         jobs=[nightly, hourly, observe_sources],
         schedules=schedules,

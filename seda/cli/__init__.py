@@ -5,7 +5,7 @@ What a command needs is imported when it runs, so that `seda --help` stays fast.
 
 import typer
 
-from seda.cli import data, people, running, state
+from seda.cli import data, evaluation, people, running, state
 from seda.cli.sentences import Sentences
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command()(data.migrate)
 app.command()(data.seed)
 app.add_typer(data.importing, name="import")
 app.command()(data.materialize)
+app.command()(evaluation.evaluate)
 app.add_typer(data.exporting, name="export")
 app.command()(people.token)
 app.command()(state.status)
