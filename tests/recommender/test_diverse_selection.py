@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -167,6 +168,29 @@ def test_projected_products_are_near_the_cosines():
     error = np.delete(np.delete(close @ close.T - units @ units.T, 3, 0), 3, 1)
     assert np.abs(error).mean() < 0.15
     np.testing.assert_array_equal(project(vectors), close)
+
+
+def test_genres_count_as_much_as_vectors():
+    random = np.random.default_rng(2)
+    vectors = random.standard_normal((300, 256), dtype=np.float32)
+    vectors[:2] = 0
+    drawn = random.random((300, 20)) < 0.2
+    drawn[1] = False
+    genres = sp.csr_matrix(drawn.astype(np.float32))
+    close = project(vectors, genres, dimensions=2000)
+
+    def cosines(rows):
+        units = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+        return units @ units.T
+
+    both = (cosines(vectors) + cosines(genres.toarray())) / 2
+    full = np.flatnonzero((vectors != 0).any(axis=1) & (genres.getnnz(axis=1) > 0))
+    error = (close @ close.T - both)[np.ix_(full, full)]
+    assert np.abs(error).max() < 0.15
+    # Genres alone place an item; nothing at all places it at random.
+    np.testing.assert_allclose(np.linalg.norm(close, axis=1), 1, atol=1e-5)
+    alone = close[0] @ close[full].T
+    assert np.corrcoef(alone, cosines(genres.toarray())[0, full])[0, 1] > 0.9
 
 
 def test_every_arrival_has_its_turn_on_a_later_page_and_the_quota_still_holds():

@@ -38,10 +38,11 @@ class Offered(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """`tradeoffs` (k,), never falling; `term` is one of the three above; `own` is the share of
-    variance that an item shares with no other; quotas (k + 1,)."""
+    """`tradeoffs` (k,), any of them above zero if `diverse`; `term` is one of the three above;
+    `own` is the share of variance that an item shares with no other; quotas (k + 1,)."""
 
     tradeoffs: Any
+    diverse: bool
     term: int
     own: Any
     quotas: Any
@@ -121,7 +122,7 @@ def _select_one(user: int, offered: Any, rule: Any, work: Any, chosen: Any) -> N
         _take(best, place, count, offered, rule, work)
     chosen.shortfall[user] = max(0, rule.quotas[places] - chosen_new)
     _forget(chosen.positions[user], offered, work)
-    if rule.tradeoffs[-1] > 0:
+    if rule.diverse:
         _order_pages(chosen.positions[user, :places], offered, rule)
 
 
@@ -142,7 +143,7 @@ def _fill(user: int, offered: Any, rule: Any, work: Any) -> Any:
                 count += 1
         if part == 0:
             fresh = count
-    if rule.tradeoffs[-1] > 0:
+    if rule.diverse:
         for candidate in range(count):
             vector = offered.vectors[offered.items[work.position[candidate]]]
             for dimension in range(vector.shape[0]):
@@ -245,7 +246,7 @@ def _take(candidate: int, place: int, count: int, offered: Any, rule: Any, work:
             work.counts[cap, label] += 1
             if work.counts[cap, label] == offered.most[cap]:
                 _raise_levels(cap, label, count, offered, work)
-    if not rule.tradeoffs[-1] > 0:
+    if not rule.diverse:
         return
     direction = work.basis[place]
     direction[: offered.vectors.shape[1]] = offered.vectors[item]

@@ -55,7 +55,7 @@ class Diversity:
     method: Method = Method.DPP
     tradeoffs: tuple[float, ...] = (0.6, 0.8, 8.0)
     """Weight of the diversity term beside the logarithm of the relevance rank, by page of ten; the
-    last one repeats, and one below its predecessor is raised to it."""
+    last one repeats."""
     own: float = 0.1
     """Share of an item's variance that no other item explains (a determinantal ridge)."""
 
@@ -138,10 +138,11 @@ def select(
 def _rule(k: int, diversity: Diversity | None) -> Rule:
     tradeoffs = np.zeros(k, np.float64)
     if diversity is not None:
-        pages = np.maximum.accumulate(diversity.tradeoffs)
+        pages = np.array(diversity.tradeoffs, np.float64)
         tradeoffs[:] = pages[np.minimum(np.arange(k) // PAGE, pages.size - 1)]
     return Rule(
         tradeoffs=tradeoffs,
+        diverse=bool((tradeoffs > 0).any()),
         term=_TERMS[Method.MMR if diversity is None else diversity.method],
         own=np.float32(0.0 if diversity is None else diversity.own),
         quotas=np.array([quota(length) for length in range(k + 1)], np.int64),
