@@ -196,7 +196,8 @@ def _sampled(held_out: Csr, keys: LongArray, most: int, seed: int) -> LongArray:
 
 def _baselines(fold: Fold, data: OfflineData, seed: int) -> dict[str, IntArray]:
     items = np.arange(fold.train.shape[1])
-    listeners = np.bincount(fold.train.indices, minlength=items.size).astype(np.float64)
+    # A share of one listener tells equals apart: the lower item goes first.
+    listeners = np.bincount(fold.train.indices, minlength=items.size) - items / (items.size + 1.0)
 
     # Not the split's own seed: the same draws would put the hidden items last.
     def drawn(user: int) -> DoubleArray:
@@ -209,7 +210,7 @@ def _baselines(fold: Fold, data: OfflineData, seed: int) -> dict[str, IntArray]:
 
 
 def _best(fold: Fold, data: OfflineData, scores_of: Callable[[int], DoubleArray]) -> IntArray:
-    """The k unknown items of each user with the highest scores (ties: lower item)."""
+    """The k unknown items of each user with the highest scores, no two of which are equal."""
     lists = np.full((fold.rows.size, fold.k), -1, np.int32)
     for place, user in enumerate(fold.rows):
         scores = np.array(scores_of(int(user)))
@@ -217,8 +218,9 @@ def _best(fold: Fold, data: OfflineData, scores_of: Callable[[int], DoubleArray]
             if kept_out is not None:
                 first, last = kept_out.indptr[user : user + 2]
                 scores[kept_out.indices[first:last]] = -np.inf
-        best = np.argsort(-scores, kind="stable")[: fold.k]
+        best = np.argpartition(-scores, min(fold.k, scores.size) - 1)[: fold.k]
         best = best[np.isfinite(scores[best])]
+        best = best[np.argsort(-scores[best])]
         lists[place, : best.size] = best
     return lists
 
