@@ -5,6 +5,7 @@ settings is checked against this class by a test.
 """
 
 import secrets
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -22,10 +23,14 @@ class UnusableHomeError(SedaError):
 
 
 class Settings(BaseSettings):
-    """One process's configuration; every field's environment name is its alias."""
+    """One process's configuration; `environment_name` tells a field's name outside."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_prefix="SEDA_", extra="ignore", env_ignore_empty=True
+        env_file=".env",
+        env_prefix="SEDA_",
+        extra="ignore",
+        env_ignore_empty=True,
+        populate_by_name=True,
     )
 
     home: Path = Field(Path(".seda"), description="Where everything local lives.")
@@ -57,6 +62,21 @@ class Settings(BaseSettings):
     realtime_port: int = Field(8001, description="Port of the real-time service.")
     global_shards: int = Field(8, ge=1, le=64, description="User shards of the global region.")
     eu_shards: int = Field(2, ge=1, le=64, description="User shards of the EU region.")
+    embedding_monthly_cap_usd: Decimal = Field(
+        Decimal(1500), ge=0, description="Most that a calendar month's embeddings may cost."
+    )
+    embedding_batch_size: int = Field(
+        128, ge=64, le=256, description="Texts per request, unless the provider takes fewer."
+    )
+    embedding_period_days: int = Field(
+        45, ge=30, le=60, description="How often unchanged text is embedded again."
+    )
+    embedding_shadow: Literal["openai", "cohere", "local"] | None = Field(
+        None, description="Provider whose space gets shadow writes of the global region."
+    )
+    embedding_shadow_share: float = Field(
+        0.02, ge=0.01, le=0.05, description="Share of the catalogue that is shadow-written."
+    )
     recommendation_ttl_hours: int = Field(
         36, ge=1, description="How long a published list counts as fresh."
     )
@@ -66,6 +86,41 @@ class Settings(BaseSettings):
     jwks_url: str | None = Field(None, description="JWKS of the tokens (ES256, RS256).")
     jwt_issuer: str | None = Field(None, description="Required issuer of the tokens.")
     jwt_audience: str = Field("authenticated", description="Required audience of the tokens.")
+
+    openai_api_key: SecretStr | None = Field(
+        None,
+        validation_alias="OPENAI_API_KEY",
+        description="Key of OpenAI, the primary embeddings provider of the global region.",
+    )
+    openai_base_url: str | None = Field(
+        None, description="OpenAI's API at another address, such as `seda mock-providers`."
+    )
+    cohere_api_key: SecretStr | None = Field(
+        None,
+        validation_alias="COHERE_API_KEY",
+        description="Key of Cohere, the standby of the global region.",
+    )
+    cohere_base_url: str | None = Field(None, description="Cohere's API at another address.")
+    eu_embedder_url: str | None = Field(
+        None,
+        description="Base URL of the EU region's embedder (`seda embed-server`, or any in the EU "
+        "that speaks OpenAI's format), such as `http://127.0.0.1:8002/v1`.",
+    )
+    eu_embedder_api_key: SecretStr | None = Field(
+        None, description="Key of the EU region's embedder, where it asks for one."
+    )
+    eu_embedder_model: str = Field("hashed-words", description="Model that it must serve.")
+    eu_embedder_dim: int = Field(1536, ge=1, le=4000, description="Dimensions of that model.")
+    eu_embedder_version: str = Field(
+        "1", description="Version of that model; `seda embed-server` prints it when it starts."
+    )
+    embedder_port: int = Field(8002, description="Port of `seda embed-server`.")
+    embedder_model_dir: Path | None = Field(
+        None,
+        description="Folder of the SentenceTransformers model that `seda embed-server` serves; "
+        "default: hashed words.",
+    )
+    mock_providers_port: int = Field(8003, description="Port of `seda mock-providers`.")
 
     def home_directory(self) -> Path:
         """The absolute home, created on demand.
@@ -107,6 +162,13 @@ class Settings(BaseSettings):
         except FileExistsError:
             pass
         return path.read_text()
+
+
+def environment_name(field: str) -> str:
+    """The environment variable of a field, such as `SEDA_HOME` of `home`."""
+    described = Settings.model_fields.get(field)
+    alias = described.validation_alias if described else None
+    return alias if isinstance(alias, str) else f"SEDA_{field.upper()}"
 
 
 @lru_cache(maxsize=1)

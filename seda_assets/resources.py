@@ -1,14 +1,15 @@
 """What assets reach the outside with: databases, storages, embedders and the clock, by region."""
 
 import os
+import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 
 from seda.database.regions import Databases, Region, Shard, shards_of
 from seda.database.storage import RegionalStorage, storages
-from seda.embeddings.providers.local import LocalEmbedder
-from seda.embeddings.service import EmbeddingsService
+from seda.embeddings.routes import AnyEmbeddings, embeddings_of
+from seda.embeddings.spaces import EmbeddingSpace
 from seda.settings import Settings
 
 
@@ -41,9 +42,19 @@ class Platform:
             if (mine := [shard for shard in chosen if shard.region is region])
         }
 
-    def embedder(self, region: Region) -> EmbeddingsService:
-        """The embedder of the region's active space."""
-        return LocalEmbedder(region=str(region))
+    def embeddings(self, region: Region) -> AnyEmbeddings:
+        """The region's providers, and its active space as the database has it now."""
+        with self.databases[region].transaction() as connection:
+            return embeddings_of(self.settings, region, connection)
+
+    def active_space(self, region: Region) -> EmbeddingSpace:
+        """The space in which the region's vectors are compared."""
+        return self.embeddings(region).active
+
+    @cached_property
+    def worker(self) -> str:
+        """This process's name in the ledger."""
+        return f"{socket.gethostname()}:{os.getpid()}"
 
     def now(self) -> datetime:
         return self._now or datetime.now(UTC)

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer.main
 
 from seda.cli import app
-from seda.settings import REPOSITORY, Settings
+from seda.settings import REPOSITORY, Settings, environment_name
 
 README = (REPOSITORY / "README.md").read_text()
 
@@ -19,7 +19,7 @@ def _default(name: str) -> str:
 def settings_table() -> str:
     """The table as the README must hold it."""
     rows = [
-        f"| `SEDA_{name.upper()}` | {_default(name)} | {field.description} |"
+        f"| `{environment_name(name)}` | {_default(name)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
     return "\n".join(["| name | default | what it is |", "| --- | --- | --- |", *rows])

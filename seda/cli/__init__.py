@@ -5,7 +5,7 @@ What a command needs is imported when it runs, so that `seda --help` stays fast.
 
 import typer
 
-from seda.cli import data, evaluation, people, running, state
+from seda.cli import data, embedding, embeddings, evaluation, people, running, state
 from seda.cli.sentences import Sentences
 
 app = typer.Typer(
@@ -26,6 +26,9 @@ app.add_typer(data.importing, name="import")
 app.command()(data.materialize)
 app.command()(evaluation.evaluate)
 app.add_typer(data.exporting, name="export")
+app.command("embed-server")(embedding.embed_server)
+app.add_typer(embeddings.embeddings, name="embeddings")
+app.command("mock-providers")(embedding.mock_providers)
 app.command()(people.token)
 app.command()(state.status)
 app.command()(state.reset)

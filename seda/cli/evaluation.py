@@ -72,21 +72,23 @@ def _measured(
     database: "RegionalDatabase", kind: str, people: int, seed: int, progress: "ShownProgress"
 ) -> "EvaluationReport":
     from seda.activity.snapshot import load_snapshot
-    from seda.embeddings.providers.local import LocalEmbedder
+    from seda.embeddings.routes import embeddings_of
     from seda.experiments.offline import blended_als, evaluate_region, load_world
     from seda.recommender.ranking import LinearWeights
     from seda.registry.models import BLEND, get_active
+    from seda.settings import load_settings
 
     progress.start("read the region", 1)
     with database.transaction() as connection:
         weights = LinearWeights(**get_active(connection, BLEND).config)
+        space = embeddings_of(load_settings(), database.region, connection).active
     snapshot = load_snapshot(database)
     if not snapshot.entities[kind].plays.nnz:
         raise NothingToEvaluateError(
             f"Nobody in the {database.region} region played any {kind}: load people with "
             "`seda seed` or `seda import` first."
         )
-    world = load_world(database, snapshot, LocalEmbedder(region=str(database.region)), kind)
+    world = load_world(database, snapshot, space, kind)
     progress.advance(1)
     progress.start("hide plays, fit, rank, measure", 1)
     measured = evaluate_region(world, blended_als(weights), seed=seed, most_users=people)

@@ -55,9 +55,16 @@ def _sentence_of_settings(problem: BaseException) -> str | None:
     if pydantic is None or not isinstance(problem, pydantic.ValidationError):
         return None
     first = problem.errors(include_input=False)[0]
-    name = "_".join(str(part) for part in first["loc"]).upper()
-    setting = name if name.startswith("SEDA_") else f"SEDA_{name}"
+    setting = _setting_at(first["loc"])
     return f"{setting} is not usable ({first['msg']}): correct it in the environment or in .env."
+
+
+def _setting_at(location: tuple[int | str, ...]) -> str:
+    """The variable's name; a location is a field's name, or already that of the variable."""
+    from seda.settings import Settings, environment_name
+
+    name = "_".join(str(part) for part in location)
+    return environment_name(name) if name in Settings.model_fields else name.upper()
 
 
 def _sentence_of_database(problem: BaseException) -> str | None:

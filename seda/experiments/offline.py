@@ -13,7 +13,8 @@ from scipy import sparse
 from seda.activity.affinity import genre_affinity, taste_affinity
 from seda.activity.snapshot import EntitySnapshot, RegionSnapshot, load_suppressed
 from seda.database.regions import RegionalDatabase
-from seda.embeddings.service import EmbeddingsService
+from seda.embeddings.spaces import EmbeddingSpace
+from seda.embeddings.stand_ins import genre_centroids
 from seda.embeddings.taste import taste_vectors
 from seda.recommender.candidates import (
     CandidateLists,
@@ -38,7 +39,7 @@ from seda.recommender.models.als import AlsConfig, AlsFactors, train_als
 from seda.recommender.ranking import LinearWeights
 from seda.recommender.recommend import RankingInputs, recommend
 from seda.recommender.seeding import hashed
-from seda.vectorstore.aligned import load_aligned
+from seda.vectorstore.aligned import AlignedVectors
 
 SEED = 20_260_903
 PER_SOURCE = 200
@@ -75,26 +76,27 @@ FitAndRank = Callable[[OfflineWorld, Fold], Produced]
 def load_world(
     database: RegionalDatabase,
     snapshot: RegionSnapshot,
-    embedder: EmbeddingsService,
+    space: EmbeddingSpace,
     kind: str,
     *,
     clusters: np.ndarray | None = None,
     most_people: int = MOST_PEOPLE,
 ) -> OfflineWorld:
-    """What `evaluate_region` needs, for at most `most_people`, drawn by their ids.
+    """What `evaluate_region` needs, in one space, for at most `most_people`, drawn by their ids.
 
     `clusters` int32 `(items,)` where they are known; otherwise they are made here.
     """
     suppressed = load_suppressed(database, snapshot, kind)
     people = _drawn(snapshot, most_people)
     parts = {
-        each: load_aligned(database, each, embedder.space, snapshot.entities[each].ids)
+        each: AlignedVectors(database, each, snapshot.entities[each]).in_space(space)
         for each in {"artist", "playlist", kind}
     }
     vectors = parts[kind]
     if kind not in ("artist", "playlist"):
         del parts[kind]
-    parts["genre"] = embedder.embed(list(snapshot.genre_names)).astype(np.float16)
+    genres = genre_centroids(snapshot.entities["artist"].genres, parts["artist"])
+    parts["genre"] = genres.astype(np.float16)
     if clusters is None:
         clusters = cluster_items(vectors, seed=SEED)
     return OfflineWorld(

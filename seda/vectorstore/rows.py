@@ -5,6 +5,7 @@ Every vector stored here leaves a row in `embeddings_audit`. An entity is "artis
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -23,6 +24,7 @@ Vectors: TypeAlias = npt.NDArray[np.float16] | npt.NDArray[np.float32]
 
 NORM_TOLERANCE = 1e-2
 _BLOCK = 8192
+_SECONDS_PER_DAY = 86_400
 
 _TABLES = {
     "artist": ("artists_vectors", "artists"),
@@ -50,6 +52,16 @@ class UnknownSpaceError(SedaError):
 
 class InvalidVectorsError(SedaError):
     """Vectors that do not belong in their space."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredVersions:
+    """`ids` (n, 16) uint8 in ascending order, the content hash of what each vector is of, and the
+    day on which it was computed, `computed_days` (n,) int64 since 1970."""
+
+    ids: Ids
+    content_hashes: list[str]
+    computed_days: npt.NDArray[np.int64]
 
 
 def ensure_space(
@@ -82,16 +94,20 @@ def ensure_space(
         )
 
 
-def stored_hashes(
+def stored_versions(
     connection: psycopg.Connection, entity: str, space: EmbeddingSpace
-) -> tuple[Ids, list[str]]:
-    """Ids `(n, 16) uint8` in ascending order, and the content hash of what each vector is of."""
+) -> StoredVersions:
+    """What each stored vector of the space was made from, and when."""
     query = sql.SQL(
-        "select uuid_send(entity_id), content_hash from {} where space_id = %s order by entity_id"
-    ).format(_table(entity))
+        "select uuid_send(entity_id), content_hash, extract(epoch from computed_at)::bigint "
+        "from {} where space_id = %s order by entity_id"
+    ).format(vector_table(entity))
     rows = connection.execute(query, [space.id], binary=True).fetchall()
-    ids = np.frombuffer(b"".join(entity_id for entity_id, _ in rows), np.uint8)
-    return ids.reshape(-1, 16), [content_hash for _, content_hash in rows]
+    ids = np.frombuffer(b"".join(row[0] for row in rows), np.uint8)
+    seconds = np.array([row[2] for row in rows], np.int64)
+    return StoredVersions(
+        ids.reshape(-1, 16), [row[1] for row in rows], seconds // _SECONDS_PER_DAY
+    )
 
 
 def store_vectors(
@@ -146,12 +162,23 @@ def load_vectors(
     """
     _refuse_foreign(connection, space)
     query = sql.SQL("select entity_id, embedding from {} where space_id = %s").format(
-        _table(entity)
+        vector_table(entity)
     )
     ids, vectors = copy.read_fixed(connection, query, ["uuid", ("halfvec", space.dim)], [space.id])
     # Sorted here: Postgres would spill rows of this width to disk.
     order = id_order(ids)
     return ids[order], vectors[order]
+
+
+def count_vectors(connection: psycopg.Connection, space: EmbeddingSpace) -> int:
+    """How many vectors the space holds, of entities and people together."""
+    counts = [
+        sql.SQL("(select count(*) from {} where space_id = %(space)s)").format(vector_table(entity))
+        for entity in _TABLES
+    ]
+    query = sql.SQL("select {}").format(sql.SQL(" + ").join(counts))
+    ((count,),) = connection.execute(query, {"space": space.id})
+    return int(count)
 
 
 def delete_vectors(
@@ -182,7 +209,7 @@ def delete_vectors(
         )
         select count(*) from gone
         """
-    ).format(table=_table(entity))
+    ).format(table=vector_table(entity))
     parameters = {
         "ids": uuids_of(ids),
         "space": None if space is None else space.id,
@@ -218,7 +245,8 @@ def _arrive(
         raise InvalidVectorsError("Two vectors were given for one entity.") from problem
 
 
-def _table(entity: str, place: int = 0) -> sql.Identifier:
+def vector_table(entity: str, place: int = 0) -> sql.Identifier:
+    """The table of an entity's vectors; place 1 is the table of the entities themselves."""
     if entity not in _TABLES:
         raise UnknownEntityError(f"{entity!r} has no vectors; {', '.join(_TABLES)} do.")
     return sql.Identifier("seda", _TABLES[entity][place])
@@ -245,7 +273,7 @@ def _upsert(entity: str) -> sql.Composed:
                %(computed_at)s
         from stored
         """
-    ).format(entities=_table(entity, 1), table=_table(entity))
+    ).format(entities=vector_table(entity, 1), table=vector_table(entity))
 
 
 def _refuse_foreign(connection: psycopg.Connection, space: EmbeddingSpace) -> None:

@@ -42,13 +42,13 @@ def offline_evaluation(
     as a page."""
     metadata: dict[str, Any] = {}
     for database in platform.databases:
-        region, embedder = str(database.region), platform.embedder(database.region)
+        region, space = str(database.region), platform.active_space(database.region)
         snapshot: RegionSnapshot = interaction_matrices[region]
         clusters = snapshot.checked(entity_clusters[region], "entity_clusters")
         with database.transaction() as connection:
             weights = LinearWeights(**get_active(connection, BLEND).config)
         for kind in snapshot.entities:
-            world = load_world(database, snapshot, embedder, kind, clusters=clusters[kind])
+            world = load_world(database, snapshot, space, kind, clusters=clusters[kind])
             report = evaluate_region(world, blended_als(weights), resamples=RESAMPLES)
             metadata |= _figures(f"{kind}_{region}", report)
             if kind == "artist":

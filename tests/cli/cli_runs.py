@@ -14,7 +14,7 @@ from seda.cli import app
 from seda.settings import load_settings
 
 Answer = subprocess.CompletedProcess[str]
-_OWN = re.compile(r"(SEDA|DAGSTER|PG|MAKE)[A-Z_]*|MFLAGS")
+_OWN = re.compile(r"(SEDA|DAGSTER|PG|MAKE|OPENAI|COHERE)[A-Z_]*|MFLAGS")
 
 
 class Seda(Protocol):

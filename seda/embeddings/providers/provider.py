@@ -4,6 +4,7 @@ A provider makes exactly one request per call and translates every failure into 
 Retries, limits, breakers and budgets are the service's.
 """
 
+from base64 import b64decode
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -18,6 +19,8 @@ from seda.errors import SedaError
 
 CONNECT_SECONDS = 0.3
 READ_SECONDS = 2.5
+# How far rounding to float32 alone can take a unit row's length from 1, with some room.
+_ROUNDING = 2.0**-22
 
 
 class Failure(StrEnum):
@@ -82,6 +85,8 @@ class Limits:
     """Texts per request."""
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    in_process: bool = False
+    """Computed in this process: there is no endpoint that a breaker could watch."""
 
 
 class Provider(Protocol[TextsT_contra]):
@@ -115,10 +120,21 @@ class Provider(Protocol[TextsT_contra]):
         """Let go of its connections."""
 
 
+def vector_of(sent: object) -> NDArray[np.float32]:
+    """A vector as the wire has it: base64 of little-endian float32, or plain numbers.
+
+    Raises:
+        TypeError, ValueError: it is neither.
+    """
+    if isinstance(sent, str):
+        return np.frombuffer(b64decode(sent, validate=True), "<f4")
+    return np.array(sent, np.float32)
+
+
 def unit_rows(
     provider: str, vectors: NDArray[np.float32], *, rows: int, dim: int
 ) -> NDArray[np.float32]:
-    """The vectors scaled to length 1, as float32 `(rows, dim)`.
+    """The vectors scaled to length 1, as float32 `(rows, dim)`; unit rows keep their bits.
 
     Raises:
         ProviderError: another shape, a number that is not finite, or a row of zeros.
@@ -130,4 +146,5 @@ def unit_rows(
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
     if not (np.isfinite(lengths) & (lengths > 0)).all():
         raise ProviderError(provider, Failure.BAD_ANSWER, "a vector is not finite, or is zero")
-    return (vectors / lengths[:, None]).astype(np.float32)
+    scales = np.where(np.abs(lengths - 1) < _ROUNDING, 1.0, lengths)
+    return (vectors / scales[:, None]).astype(np.float32)

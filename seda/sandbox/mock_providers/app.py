@@ -1,0 +1,134 @@
+"""The mock service as an ASGI app: the providers' endpoints, and a control plane for drills.
+
+`GET /control/requests` tells exactly which texts reached which endpoint, in memory only.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from seda.sandbox.mock_providers.cohere import CohereFormat
+from seda.sandbox.mock_providers.openai import OpenAIFormat
+from seda.sandbox.mock_providers.profiles import FailureProfile, InvalidProfileError, profile_of
+from seda.sandbox.mock_providers.service import Answer, MockProvider, RecordedRequest
+from seda.sandbox.mock_providers.wire import WireFormat
+
+OPENAI = OpenAIFormat("openai", "/openai", {"text-embedding-3-small": 1536})
+COHERE = CohereFormat()
+RUNNER = OpenAIFormat("runner", "/runner", {"hashed-words": 1536}, needs_key=False)
+
+
+def create_app(
+    profiles: Mapping[str, FailureProfile] | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Starlette:
+    """The service; a provider that `profiles` does not name is healthy.
+
+    Routes: `POST /openai/v1/embeddings`, `POST /cohere/v2/embed`, `POST /runner/v1/embeddings`,
+    `GET /{openai,runner}/v1/models`; `GET|PUT /control/{provider}` with a `FailureProfile` as JSON
+    (a PUT counts requests and outages anew), `GET|DELETE /control/requests`, `GET /healthz`.
+    """
+    formats: tuple[WireFormat, ...] = (OPENAI, COHERE, RUNNER)
+    recording: list[RecordedRequest] = []
+    providers = {
+        each.name: MockProvider(
+            each, recording, clock, profile=(profiles or {}).get(each.name, FailureProfile())
+        )
+        for each in formats
+    }
+    endpoints = [
+        Route(each.format.path, _Endpoint(each), methods=["POST"]) for each in providers.values()
+    ]
+    models = [
+        Route(f"{each.prefix}/v1/models", _constant(each.models())) for each in (OPENAI, RUNNER)
+    ]
+    return Starlette(routes=[*endpoints, *models, *_control(providers, recording)])
+
+
+class _Endpoint:
+    """An ASGI app, since a connection that is cut is no response of the framework's."""
+
+    def __init__(self, provider: MockProvider) -> None:
+        self.provider = provider
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        body = await request.body()
+        answer = self.provider.handle(key if scheme.lower() == "bearer" else None, body)
+        if await _hangs_up_within(answer.latency_seconds, receive):
+            answer.recorded.abandoned = True
+            return
+        if answer.is_cut:
+            await _send_half(answer, send)
+        else:
+            response = Response(answer.body, answer.status, dict(answer.headers))
+            await response(scope, receive, send)
+
+
+async def _hangs_up_within(seconds: float, receive: Receive) -> bool:
+    """Wait; True as soon as the caller has gone."""
+    if not seconds:
+        return False
+    try:
+        async with asyncio.timeout(seconds):
+            return (await receive())["type"] == "http.disconnect"
+    except TimeoutError:
+        return False
+
+
+async def _send_half(answer: Answer, send: Send) -> None:
+    """Promise the whole body, send half of it and return: the server then drops the connection."""
+    headers = {**answer.headers, "content-length": str(len(answer.body))}
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+    half = answer.body[: len(answer.body) // 2]
+    await send({"type": "http.response.body", "body": half, "more_body": True})
+
+
+def _control(
+    providers: Mapping[str, MockProvider], recording: list[RecordedRequest]
+) -> list[Route]:
+    async def requests(request: Request) -> Response:
+        if request.method == "DELETE":
+            recording.clear()
+            return Response(status_code=204)
+        return _json([asdict(each) for each in recording])
+
+    async def profile(request: Request) -> Response:
+        provider = providers.get(request.path_params["provider"])
+        if provider is None:
+            return _json({"detail": f"The providers are {', '.join(providers)}."}, 404)
+        if request.method == "PUT":
+            try:
+                provider.behave(profile_of(await request.body()))
+            except InvalidProfileError as problem:
+                return _json({"detail": str(problem)}, 422)
+        return _json(asdict(provider.profile))
+
+    return [
+        Route("/control/requests", requests, methods=["GET", "DELETE"]),
+        Route("/control/{provider}", profile, methods=["GET", "PUT"]),
+        Route("/healthz", _constant({"status": "ok"})),
+    ]
+
+
+def _constant(document: dict[str, Any]) -> Callable[[Request], Response]:
+    def respond(request: Request) -> Response:
+        return JSONResponse(document)
+
+    return respond
+
+
+def _json(document: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(document), status, media_type="application/json")
