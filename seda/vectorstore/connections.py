@@ -18,21 +18,26 @@ class IdleConnections:
         self._idle: deque[psycopg.Connection] = deque()
 
     @contextmanager
-    def transaction(self) -> Iterator[psycopg.Connection]:
-        """One transaction on an idle connection, or on a new one."""
+    def held(self) -> Iterator[psycopg.Connection]:
+        """An idle connection, or a new one, in autocommit: what it sets stays set on it."""
         try:
             connection = self._idle.pop()
         except IndexError:
             connection = self._database.connect(autocommit=True)
             register_vector(connection)
         try:
-            with connection.transaction():
-                yield connection
+            yield connection
         finally:
             if connection.closed or connection.broken:
                 connection.close()
             else:
                 self._idle.append(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection]:
+        """One transaction on a held connection."""
+        with self.held() as connection, connection.transaction():
+            yield connection
 
     def close(self) -> None:
         """Close the idle ones."""

@@ -94,7 +94,7 @@ class PgVectorStore:
         """See `VectorStore`; a `recall` of 1 compares with every matching vector."""
         self._check(entity, query.space, k)
         unit = query.vector / np.linalg.norm(query.vector)
-        with self._connections.transaction() as connection:
+        with self._connections.held() as connection:
             live = live_index(connection, entity, query.space)
             search = None
             if live is not None and recall < 1:
@@ -295,11 +295,15 @@ _SKETCH_SEARCH: Final = sql.SQL(
 
 
 def _plan_for(connection: psycopg.Connection, *, seqscan: bool, ef_search: int = 64) -> None:
-    """Settings of this transaction alone: the planner knows neither sketches nor distances."""
+    """The planner knows neither sketches nor distances, so it is told how to go about them.
+
+    Set on the connection, which is the store's own, before every search: a transaction around it
+    would cost as much as a third of an unfiltered one.
+    """
     connection.execute(
-        "select set_config('hnsw.ef_search', %s, true), set_config('enable_seqscan', %s, true), "
-        "set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), "
-        "set_config('jit', 'off', true)",
+        "select set_config('hnsw.ef_search', %s, false), "
+        "set_config('enable_seqscan', %s, false), set_config('enable_hashjoin', 'off', false), "
+        "set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false)",
         [str(ef_search), "on" if seqscan else "off"],
     )
 
