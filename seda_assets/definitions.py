@@ -19,6 +19,7 @@ from seda_assets.assets.embeddings import (  # noqa: E402
     embedding_spend,
     shadow_agreement,
 )
+from seda_assets.assets.evaluation import offline_evaluation  # noqa: E402
 from seda_assets.assets.learned import learned_rankers  # noqa: E402
 from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
 from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
@@ -62,6 +63,7 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             vector_indexes,
             vector_search_quality,
             migration_thresholds,
+            offline_evaluation,
         ],
         jobs=[nightly, hourly, observe_sources, embed_catalogue],
         schedules=schedules,

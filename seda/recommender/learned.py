@@ -85,13 +85,16 @@ class LearnedRankers:
 
 
 def learn(
-    listening: Listening, *, size: DataSize, plan: LearningPlan, seed: int,
+    listening: Listening, *, plan: LearningPlan, seed: int, size: DataSize | None = None,
     without: Without | None = None, item_vectors: FloatArray | None = None,
 ) -> LearnedRankers:  # fmt: skip
     """Searches hyper-parameters, learns both rankers and judges them; deterministic in `seed`.
 
-    `without` says what is left of `listening` without held-out pairs (None: only the plays go).
+    `without` says what is left of `listening` without held-out pairs (None: only the plays go);
+    `size` is that of the data that `listening` was sampled from.
     """
+    users, items = listening.plays.shape
+    size = size or DataSize(users, items, int(listening.plays.nnz))
     nothing = LearnedRankers(size, SignalConfig(), None, None, {})
     if listening.plays.nnz < plan.fewest_hits:
         return nothing

@@ -134,11 +134,14 @@ def effective_shares(contributions: DoubleArray) -> dict[str, float]:
     return dict(zip(CONTRIBUTIONS[:-1], shares.tolist(), strict=True))
 
 
-def linear_weights(config: dict[str, float]) -> LinearWeights:
-    """The weights of a registry row, in which what is not named weighs nothing.
+def linear_weights(kind: str, config: dict[str, float]) -> LinearWeights:
+    """The weights of a registry row of kind `linear`, in which what is not named weighs nothing.
 
-    A row of the design's first version names one social weight, which is that of presence too.
+    A row of the design's first version names one social weight, which is that of presence too. A
+    row of another kind has no weights of its own: the design's stand in where nothing was learned.
     """
+    if kind != "linear":
+        return LinearWeights()
     named = {field.name: 0.0 for field in fields(LinearWeights)} | config
     if "presence" not in config:
         named["presence"] = named["social"]

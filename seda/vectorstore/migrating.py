@@ -19,6 +19,7 @@ from seda.database import copy
 from seda.database.identifiers import Ids, uuids_of
 from seda.database.regions import RegionalDatabase
 from seda.embeddings.spaces import EmbeddingSpace
+from seda.vectorstore.connections import IdleConnections
 from seda.vectorstore.routes import (
     BACK,
     STAGES,
@@ -77,6 +78,7 @@ class MigratingStore:
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         self._database, self._first, self._second = database, first, second
+        self._connections = IdleConnections(database)
         self._draw, self._now, self._clock = draw, now, clock
 
     def upsert(self, entity: str, space: EmbeddingSpace, rows: Upsert, *, now: datetime) -> int:
@@ -176,7 +178,7 @@ class MigratingStore:
         """
         check(str(self._database.region), entity, space)
         second = self._second.count(entity, space)
-        with self._database.transaction() as connection:
+        with self._connections.transaction() as connection:
             route = load_route(connection, entity)
             agreement = load_agreement(connection, route)
             first = self._first.count(entity, space)
@@ -212,7 +214,7 @@ class MigratingStore:
         check(str(self._database.region), entity, space)
         route, written = self._route(entity), 0
         while True:
-            with self._database.transaction() as connection:
+            with self._connections.transaction() as connection:
                 after = load_fill(connection, entity, space.id)
                 ids, vectors = copy.read_fixed(
                     connection,
@@ -236,11 +238,12 @@ class MigratingStore:
 
     def close(self) -> None:
         """Close both stores."""
+        self._connections.close()
         self._first.close()
         self._second.close()
 
     def _route(self, entity: str) -> Route:
-        with self._database.transaction() as connection:
+        with self._connections.transaction() as connection:
             return load_route(connection, entity)
 
     def _record(
@@ -266,7 +269,7 @@ class MigratingStore:
             None if second is None else second.milliseconds,
             failure,
         )
-        with self._database.transaction() as connection:
+        with self._connections.transaction() as connection:
             record(connection, comparison, now=self._now())
 
 

@@ -14,12 +14,12 @@ from seda.activity.snapshot import (
     load_visible_presence,
 )
 from seda.database.regions import Region, Shard
+from seda.experiments.listening import listening_of
 from seda.recommender.candidates import social_candidates, trending_candidates, with_presence
 from seda.recommender.fitting import collaborative_lists, content_lists, fitted_inputs
 from seda.recommender.recommend import RankingInputs
 from seda.recommender.signals.social import ATTENTION, STALE_AFTER, friend_taste
 from seda.vectorstore.aligned import AlignedVectors
-from seda_assets.assets.learned import listening_of
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards

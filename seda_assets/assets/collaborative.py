@@ -5,8 +5,8 @@ from time import perf_counter
 import dagster as dg
 
 from seda.activity.snapshot import FromSnapshot, RegionSnapshot
+from seda.experiments.listening import listening_of
 from seda.recommender.fitting import train_signals
-from seda_assets.assets.learned import listening_of
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.regional_files import StoredValues
 

@@ -4,16 +4,15 @@ Nothing of a person leaves their region; each learns for itself. Learned again w
 drifted, else what was learned before is handed on.
 """
 
-from dataclasses import replace
 from time import perf_counter
 
 import dagster as dg
 import numpy as np
 
-from seda.activity.affinity import genre_affinity
-from seda.activity.snapshot import EntitySnapshot, FromSnapshot, RegionSnapshot
+from seda.activity.snapshot import FromSnapshot, RegionSnapshot
 from seda.database.arrays import UnknownPackedTypeError, unpack
 from seda.database.regions import Region, RegionalDatabase
+from seda.experiments.listening import listening_of
 from seda.recommender.learned import (
     DESIGN,
     LAMBDARANK,
@@ -24,8 +23,6 @@ from seda.recommender.learned import (
     learn,
     sampled,
 )
-from seda.recommender.models.listening import Listening
-from seda.recommender.models.picks import largest_picks
 from seda.recommender.tuning import DataSize
 from seda.registry.models import BLEND, ModelVersion, get_active, promote, register
 from seda.vectorstore.aligned import AlignedVectors
@@ -73,15 +70,6 @@ def learned_rankers(
     return dg.Output(results, metadata=metadata)
 
 
-def listening_of(snapshot: RegionSnapshot, entity: EntitySnapshot) -> Listening:
-    """What models are fitted on: a region's plays of one type, genres, friendships and picks.
-
-    A listener would pick the genres that they lean to most; a newcomer did pick them.
-    """
-    picks = largest_picks(genre_affinity(snapshot, slice(None)))
-    return Listening(entity.plays, item_tags=entity.tags, friends=snapshot.friends, picks=picks)
-
-
 def _current(
     database: RegionalDatabase, platform: Platform, snapshot: RegionSnapshot, kind: str,
     before: LearnedRankers | None,
@@ -95,7 +83,7 @@ def _current(
     if sample.plays.nnz >= PLAN.fewest_hits:
         space = platform.active_space(database.region)
         vectors = AlignedVectors(database, kind, entity).in_space(space)
-    return replace(learn(sample, size=size, plan=PLAN, seed=SEED, item_vectors=vectors), size=size)
+    return learn(sample, size=size, plan=PLAN, seed=SEED, item_vectors=vectors)
 
 
 def _stored(platform: Platform, region: Region) -> dict[str, LearnedRankers]:

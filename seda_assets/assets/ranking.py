@@ -17,6 +17,7 @@ from seda.activity.snapshot import (
     load_suppressed,
 )
 from seda.database.regions import RegionalDatabase, Shard
+from seda.experiments.listening import listening_of
 from seda.recommender.candidates import (
     CandidateLists,
     Source,
@@ -25,13 +26,12 @@ from seda.recommender.candidates import (
 )
 from seda.recommender.clusters import home_clusters
 from seda.recommender.fitting import SignalModels, fitted_inputs
-from seda.recommender.learned import DESIGN, LearnedRankers
-from seda.recommender.ranking import LinearWeights, effective_shares, linear_weights
+from seda.recommender.learned import LearnedRankers
+from seda.recommender.ranking import effective_shares, linear_weights
 from seda.recommender.recommend import RankedLists, RankingInputs, recommend
 from seda.registry.models import BLEND, ModelVersion, get_active
 from seda.vectorstore.aligned import AlignedVectors
 from seda_assets.assets.candidates import PRESENCE
-from seda_assets.assets.learned import listening_of
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
@@ -130,7 +130,7 @@ def ranked_recommendations(
         snapshot: RegionSnapshot = interaction_matrices[region]
         database = platform.databases[region]
         model = _active_model(database)
-        design = linear_weights(model.config) if model.kind == DESIGN else LinearWeights()
+        design = linear_weights(model.kind, model.config)
         learned: dict[str, LearnedRankers] = learned_rankers[region].value
         models = snapshot.checked(collaborative_factors[region], "collaborative_factors")
         clusters = snapshot.checked(entity_clusters[region], "entity_clusters")

@@ -16,7 +16,7 @@ from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.plots import new_figure, png
 from seda_assets.resources import Platform
 
-QUERIES = 10
+QUERIES = 4
 """Per line of the quality report: a look every night, not a benchmark."""
 SEED = 20_261_124
 _VECTORS = [dg.AssetKey(["seda", f"{kind}s_vectors"]) for kind in SEARCHABLE]

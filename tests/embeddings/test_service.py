@@ -147,7 +147,7 @@ async def test_what_was_billed_and_lost_on_the_way_counts_as_spent(
     connection, mock_server, profile
 ) -> None:
     mock_server.set_profile("openai", **profile)
-    policy = replace(POLICY, total_seconds=0.2)
+    policy = replace(POLICY, total_seconds=1.5, first_backoff_seconds=0.3)
     async with _service(connection, mock_server, policy=policy) as service:
         outcomes = await _embed(service, _texts(5))
     assert outcomes[0].reason in ("bad_answer", "timed_out")

@@ -123,6 +123,6 @@ def test_the_effective_share_is_that_of_the_mean_absolute_contribution():
 
 def test_the_design_row_of_the_registry_gives_presence_the_social_weight():
     weights = linear_weights(
-        {"content": 0.5, "collaborative": 0.25, "social": 0.15, "popularity": 0.1}
+        "linear", {"content": 0.5, "collaborative": 0.25, "social": 0.15, "popularity": 0.1}
     )
     assert weights == LinearWeights()

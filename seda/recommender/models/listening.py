@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import numpy as np
 import scipy.sparse as sp
 
-from seda.recommender.arrays import Csr, FloatArray, sparse_rows
+from seda.recommender.arrays import Csr, FloatArray, LongArray, sparse_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Listening:
     """CSR `(users, tags)` of weights >= 0, columns those of `item_tags`: the tags that a user
     chose, or would choose."""
 
-    def rows(self, chosen: slice) -> Self:
+    def rows(self, chosen: slice | LongArray) -> Self:
         """The same items for some users; `friends` keeps a column for every user of the fit."""
         return replace(
             self,

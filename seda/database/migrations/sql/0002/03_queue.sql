@@ -22,11 +22,24 @@ create table seda.catalogue_changes (
     changed_at timestamptz not null default now()
 );
 
+-- A statement that changed nothing is not logged: an import that finds all as it was asks for no run.
 create function seda.log_catalogue_change() returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+    changed boolean;
 begin
-    insert into seda.catalogue_changes (entity_type)
-    select changed from unnest(string_to_array(tg_argv[0], ',')) as t(changed);
+    if tg_op = 'UPDATE' then
+        execute format('select exists (select %1$s from after_it except all select %1$s from '
+                       'before_it)', tg_argv[1]) into changed;
+    elsif tg_op = 'INSERT' then
+        changed := exists (select from after_it);
+    else
+        changed := exists (select from before_it);
+    end if;
+    if changed then
+        insert into seda.catalogue_changes (entity_type)
+        select kind from unnest(string_to_array(tg_argv[0], ',')) as t(kind);
+    end if;
     return null;
 end
 $$;
@@ -37,17 +50,28 @@ declare
 begin
     for watched in select * from (values
         -- A playlist's text names its artists and their genres.
-        ('artists', 'artist,playlist', 'name, deleted_at'),
-        ('artist_genres', 'artist,playlist', 'genre, weight'),
-        ('playlists', 'playlist', 'name, genre, visibility, deleted_at'),
-        ('playlist_artists', 'playlist', 'artist_id, position'),
-        ('rooms', 'room', 'name, genre, deleted_at')
+        ('artists', 'artist,playlist', 'id, name, deleted_at'),
+        ('artist_genres', 'artist,playlist', 'artist_id, genre, weight'),
+        ('playlists', 'playlist', 'id, name, genre, visibility, deleted_at'),
+        ('playlist_artists', 'playlist', 'playlist_id, artist_id, position'),
+        ('rooms', 'room', 'id, name, genre, deleted_at')
     ) as w(relation, entity_types, columns)
     loop
         execute format(
-            'create trigger log_catalogue_change after insert or delete or update of %s '
-            'on seda.%I for each statement execute function seda.log_catalogue_change(%L)',
-            watched.columns, watched.relation, watched.entity_types);
+            'create trigger log_inserted after insert on seda.%I '
+            'referencing new table as after_it for each statement '
+            'execute function seda.log_catalogue_change(%L)',
+            watched.relation, watched.entity_types);
+        execute format(
+            'create trigger log_deleted after delete on seda.%I '
+            'referencing old table as before_it for each statement '
+            'execute function seda.log_catalogue_change(%L)',
+            watched.relation, watched.entity_types);
+        execute format(
+            'create trigger log_updated after update on seda.%I '
+            'referencing old table as before_it new table as after_it for each statement '
+            'execute function seda.log_catalogue_change(%L, %L)',
+            watched.relation, watched.entity_types, watched.columns);
     end loop;
 end
 $$;

@@ -10,7 +10,8 @@ begin
     foreach relation in array
         array['artists', 'artist_genres', 'playlists', 'playlist_artists', 'rooms']
     loop
-        execute format('drop trigger log_catalogue_change on seda.%I', relation);
+        execute format('drop trigger log_inserted on seda.%1$I; drop trigger log_updated on '
+                       'seda.%1$I; drop trigger log_deleted on seda.%1$I', relation);
     end loop;
 end
 $$;
