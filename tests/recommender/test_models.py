@@ -130,6 +130,12 @@ def test_ease_keeps_the_strongest_weights_of_each_item_and_only_supported_items(
     assert np.unique(narrow.indices).size == 10
 
 
+def test_a_system_that_would_be_too_large_keeps_its_best_supported_items_and_no_friend():
+    model = train_ease(scenes(), config=replace(EASE, system_at_most=40))
+    assert np.unique(model.weights.indices).size == 40
+    assert model.weights[ITEMS:].nnz == 0
+
+
 def test_a_friend_speaks_for_somebody_who_has_played_nothing():
     listening = scenes()
     model = train_ease(listening, config=EASE)

@@ -39,8 +39,10 @@ class EaseConfig:
     friend_weight: float = 0.7
     """Strength of one friend in a listener's row, relative to an average listen; 0 leaves out."""
     items_at_most: int = 15_000
-    """Items with weights at all, those with most listeners first: the Gram matrix is their
-    square."""
+    """Items with weights at all, those with most listeners first."""
+    system_at_most: int = 10_000
+    """Rows of the matrix that is inverted (its cube is the cost, its square the memory). A larger
+    system keeps this many items, and friends are no sources of it."""
     weights_per_item: int = 1000
     """Strongest weights that each item keeps."""
 
@@ -68,7 +70,10 @@ def train_ease(listening: Listening, *, config: EaseConfig) -> Ease:
         matrix = sp.vstack([matrix, tags], format="csr")
     support = np.bincount(matrix.indices, minlength=width)
     targets = supported(support[:items], config.items_at_most)
-    sources = np.concatenate([targets, items + np.flatnonzero(support[items:])]).astype(np.int32)
+    friends = items + np.flatnonzero(support[items:])
+    if min(matrix.shape[0], targets.size + friends.size) > config.system_at_most:
+        targets, friends = supported(support[:items], config.system_at_most), friends[:0]
+    sources = np.concatenate([targets, friends]).astype(np.int32)
     matrix = matrix[:, sources].tocsr()
     matrix = matrix[np.flatnonzero(np.diff(matrix.indptr))]
     solve = _in_user_space if matrix.shape[0] < matrix.shape[1] else _in_item_space
