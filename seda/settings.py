@@ -5,6 +5,7 @@ settings is checked against this class by a test.
 """
 
 import secrets
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -56,11 +57,35 @@ class Settings(BaseSettings):
     eu_storage_url: str | None = Field(
         None, description="The same for the EU region; never the same place."
     )
+    qdrant_url: str | None = Field(
+        None, description="Qdrant of the global region: an address or a folder; default: none."
+    )
+    eu_qdrant_url: str | None = Field(
+        None, description="The same for the EU region; never the same place."
+    )
+    qdrant_api_key: SecretStr | None = Field(
+        None, description="Key of the Qdrant servers, where they ask for one."
+    )
     dagster_port: int = Field(3000, description="Port of the Dagster UI.")
     api_port: int = Field(8000, description="Port of the API.")
     realtime_port: int = Field(8001, description="Port of the real-time service.")
     global_shards: int = Field(8, ge=1, le=64, description="User shards of the global region.")
     eu_shards: int = Field(2, ge=1, le=64, description="User shards of the EU region.")
+    embedding_monthly_cap_usd: Decimal = Field(
+        Decimal(1500), ge=0, description="Most that a calendar month's embeddings may cost."
+    )
+    embedding_batch_size: int = Field(
+        128, ge=64, le=256, description="Texts per request, unless the provider takes fewer."
+    )
+    embedding_period_days: int = Field(
+        45, ge=30, le=60, description="How often unchanged text is embedded again."
+    )
+    embedding_shadow: Literal["openai", "cohere", "local"] | None = Field(
+        None, description="Provider whose space gets shadow writes of the global region."
+    )
+    embedding_shadow_share: float = Field(
+        0.02, ge=0.01, le=0.05, description="Share of the catalogue that is shadow-written."
+    )
     recommendation_ttl_hours: int = Field(
         36, ge=1, description="How long a published list counts as fresh."
     )

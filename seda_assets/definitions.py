@@ -14,13 +14,24 @@ from seda_assets.assets.candidates import (  # noqa: E402
 )
 from seda_assets.assets.clusters import entity_clusters  # noqa: E402
 from seda_assets.assets.collaborative import collaborative_factors  # noqa: E402
+from seda_assets.assets.embeddings import (  # noqa: E402
+    embedding_breakers,
+    embedding_spend,
+    shadow_agreement,
+)
+from seda_assets.assets.evaluation import offline_evaluation  # noqa: E402
 from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
 from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
 from seda_assets.assets.read_models import published_lists  # noqa: E402
 from seda_assets.assets.sources import source_assets  # noqa: E402
 from seda_assets.assets.sql_models import sql_model_assets  # noqa: E402
+from seda_assets.assets.vector_search import (  # noqa: E402
+    migration_thresholds,
+    vector_indexes,
+    vector_search_quality,
+)
 from seda_assets.assets.vectors import entity_vector_assets, taste_vectors  # noqa: E402
-from seda_assets.automation.jobs import hourly, nightly, observe_sources  # noqa: E402
+from seda_assets.automation.jobs import embed_catalogue, hourly, nightly, observe_sources  # noqa: E402
 from seda_assets.automation.schedules import schedules  # noqa: E402
 from seda_assets.automation.sensors import sensors  # noqa: E402
 from seda_assets.regional_files import RegionalFiles  # noqa: E402
@@ -44,8 +55,15 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             candidate_sets,
             ranked_recommendations,
             published_lists,
+            embedding_spend,
+            embedding_breakers,
+            shadow_agreement,
+            vector_indexes,
+            vector_search_quality,
+            migration_thresholds,
+            offline_evaluation,
         ],
-        jobs=[nightly, hourly, observe_sources],
+        jobs=[nightly, hourly, observe_sources, embed_catalogue],
         schedules=schedules,
         sensors=sensors,
         resources={"platform": platform, "io_manager": RegionalFiles(platform)},

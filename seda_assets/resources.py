@@ -1,15 +1,19 @@
 """What assets reach the outside with: databases, storages, embedders and the clock, by region."""
 
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 
-from seda.database.regions import Databases, Region, Shard, shards_of
+from seda.database.regions import Databases, Region, RegionalDatabase, Shard, shards_of
 from seda.database.storage import RegionalStorage, storages
-from seda.embeddings.providers.local import LocalEmbedder
-from seda.embeddings.service import EmbeddingsService
+from seda.embeddings.routes import AnyEmbeddings, embeddings_of
+from seda.embeddings.spaces import EmbeddingSpace
 from seda.settings import Settings
+from seda.vectorstore.migrating import MigratingStore
+from seda.vectorstore.opening import has_second_store, open_second_store
 
 
 class Platform:
@@ -41,9 +45,28 @@ class Platform:
             if (mine := [shard for shard in chosen if shard.region is region])
         }
 
-    def embedder(self, region: Region) -> EmbeddingsService:
-        """The embedder of the region's active space."""
-        return LocalEmbedder(region=str(region))
+    def embeddings(self, region: Region) -> AnyEmbeddings:
+        """The region's providers, and its active space as the database has it now."""
+        with self.databases[region].transaction() as connection:
+            return embeddings_of(self.settings, region, connection)
+
+    def active_space(self, region: Region) -> EmbeddingSpace:
+        """The space in which the region's vectors are compared."""
+        return self.embeddings(region).active
+
+    @contextmanager
+    def follower(self, database: RegionalDatabase) -> Iterator[MigratingStore | None]:
+        """The second vector store that follows the region's Postgres, where one is configured."""
+        if not has_second_store(self.settings, database.region):
+            yield None
+            return
+        with closing(open_second_store(self.settings, database)) as store:
+            yield store
+
+    @cached_property
+    def worker(self) -> str:
+        """This process's name in the ledger."""
+        return f"{socket.gethostname()}:{os.getpid()}"
 
     def now(self) -> datetime:
         return self._now or datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The API as one ASGI app: wiring only. Routes live in `serving.feed` and `serving.health`."""
+"""The API as one ASGI app: wiring only. Routes live in `feed`, `health` and `metrics`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from seda.database.regions import Databases, Region, api_login_url
 from seda.settings import Settings
-from serving import documentation, feed, health, problems
+from serving import documentation, feed, health, metrics, problems
 from serving.authentication import TokenVerifier
 from serving.cursors import Cursors
 from serving.documentation import problem_responses
@@ -61,6 +61,7 @@ def create_app(
     documentation.install(app)
     app.include_router(feed.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     return app
 
 
@@ -72,4 +73,5 @@ def _services(settings: Settings, clock: Callable[[], datetime], pools: Pools) -
         verifier=TokenVerifier.from_settings(settings, clock),
         cursors=Cursors(settings.cursor_secret(), clock),
         shards={Region.GLOBAL: settings.global_shards, Region.EU: settings.eu_shards},
+        embedding_cap_usd=settings.embedding_monthly_cap_usd,
     )

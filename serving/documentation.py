@@ -119,6 +119,16 @@ HEALTH_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/json": {"example": {"status": "ok"}}}}
 }
 
+METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "text/plain": {
+                "example": 'seda_embedding_breaker_phase{provider="openai",region="global"} 0.0'
+            }
+        }
+    }
+}
+
 READINESS_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -18,7 +19,10 @@ from serving.session import RegionDirectory
 
 @dataclass(frozen=True)
 class Services:
-    """The process's wiring; `shards` is the number of user shards of each region."""
+    """The process's wiring.
+
+    `shards` is the number of user shards of each region; `embedding_cap_usd` is told, not enforced.
+    """
 
     clock: Callable[[], datetime]
     pools: Pools
@@ -26,6 +30,7 @@ class Services:
     verifier: TokenVerifier
     cursors: Cursors
     shards: Mapping[Region, int]
+    embedding_cap_usd: Decimal
 
 
 async def services(request: Request) -> Services:

@@ -5,7 +5,16 @@ What a command needs is imported when it runs, so that `seda --help` stays fast.
 
 import typer
 
-from seda.cli import data, embedding, people, running, state
+from seda.cli import (
+    data,
+    embedding,
+    embeddings,
+    evaluation,
+    people,
+    running,
+    state,
+    vectors,
+)
 from seda.cli.sentences import Sentences
 
 app = typer.Typer(
@@ -24,8 +33,12 @@ app.command()(data.migrate)
 app.command()(data.seed)
 app.add_typer(data.importing, name="import")
 app.command()(data.materialize)
+app.command()(evaluation.evaluate)
 app.add_typer(data.exporting, name="export")
+app.command("reindex")(vectors.reindex)
+app.add_typer(vectors.vectors, name="vectors")
 app.command("embed-server")(embedding.embed_server)
+app.add_typer(embeddings.embeddings, name="embeddings")
 app.command("mock-providers")(embedding.mock_providers)
 app.command()(people.token)
 app.command()(state.status)

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 
 class ShownProgress:
-    """A context manager that implements `seda.sandbox.progress.Progress`."""
+    """A context manager that implements `seda.progress.Progress`."""
 
     def __init__(self) -> None:
         self._live = sys.stdout.isatty()

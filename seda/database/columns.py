@@ -142,6 +142,13 @@ def halfvecs(vectors: npt.NDArray[np.floating]) -> Column:
     return FixedColumn(vectors, np.dtype((">f2", (dim,))), head=pack(">hh", dim, 0))
 
 
+def bit_strings(packed: npt.NDArray[np.uint8]) -> Column:
+    """varbit, from bits packed to bytes `(n, bits / 8)` uint8, the first bit highest."""
+    width = packed.shape[1]
+    rows = np.ascontiguousarray(packed).view(f"V{width}").reshape(-1)
+    return FixedColumn(rows, f"V{width}", head=pack(">i", 8 * width))
+
+
 def uuid_arrays(values: npt.NDArray[np.uint8], lengths: npt.NDArray[np.integer]) -> Column:
     """uuid[], from all elements `(m, 16) uint8` in order and the elements of each row `(n,)`."""
     words = np.ascontiguousarray(_as_void(values)).view(np.uint32).reshape(-1, 4)

@@ -4,7 +4,6 @@ The two classes have nothing in common but `Texts`, so that the type checker, to
 one region's texts to the other's provider (SPEC EMB-9).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -35,8 +34,3 @@ class EuTexts:
 RegionalTexts: TypeAlias = GlobalTexts | EuTexts
 TextsT = TypeVar("TextsT", GlobalTexts, EuTexts)
 TextsT_contra = TypeVar("TextsT_contra", GlobalTexts, EuTexts, contravariant=True)
-
-
-def texts_of(region: Region, texts: Sequence[str]) -> RegionalTexts:
-    """The texts as their region's type."""
-    return EuTexts(tuple(texts)) if region is Region.EU else GlobalTexts(tuple(texts))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Self
 
+import numpy as np
+
 from seda.errors import SedaError
 
 REGIONS: Final = ("global", "eu")
@@ -78,3 +80,16 @@ class EmbeddingSpace:
             "version": self.version,
             "computed_at": computed_at.astimezone(UTC).isoformat(),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class InSpace:
+    """Vectors (n, dim) and the id of the space that they belong to, for what is kept in files."""
+
+    space_id: str
+    vectors: np.ndarray
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """The space itself."""
+        return EmbeddingSpace.parse(self.space_id)

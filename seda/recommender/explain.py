@@ -27,10 +27,14 @@ from seda.recommender.candidates import Source
 MAX_REASONS = 3
 ANCHORS = 20
 """Most played items of a user that may be named as the anchor."""
+LIKED_GENRES = 10
+"""Heaviest genres of a user that they may be told to like."""
+MAIN_GENRES = 5
+"""Heaviest genres of an item that it may be said to be of."""
 
 
 class ReasonKind(enum.IntEnum):
-    """Kinds in order of preference; 0 pads."""
+    """What a reason rests on; 0 pads."""
 
     NONE = 0
     FRIENDS_HERE = 1
@@ -40,13 +44,26 @@ class ReasonKind(enum.IntEnum):
     FRIENDS_LISTEN = 3
     """Subject: friends who play it."""
     TRENDING_IN = 4
-    """Subject: a genre of the item and of the user; the item is from the trending source."""
+    """Subject: a genre that the user likes, among whose most trending items it is."""
     MATCHES_GENRE = 5
-    """Subject: a genre of the item and of the user."""
+    """Subject: a main genre of the item and one of those that the user likes best."""
     POPULAR = 6
-    """No subject; the item is trending or among the most popular."""
+    """No subject; the item is among the most popular."""
     FITS_TASTE = 7
     """No subject; the content or collaborative source proposed it, and nothing else is known."""
+    TRENDING = 8
+    """No subject; the item is among the most trending."""
+
+
+PREFERENCE = (
+    ReasonKind.FRIENDS_HERE, ReasonKind.BECAUSE_YOU_LISTEN, ReasonKind.FRIENDS_LISTEN,
+    ReasonKind.TRENDING_IN, ReasonKind.MATCHES_GENRE, ReasonKind.TRENDING, ReasonKind.POPULAR,
+    ReasonKind.FITS_TASTE,
+)  # fmt: skip
+"""Which reasons are given first; the numbers of the kinds are stored and never change."""
+
+
+_WITHOUT_SUBJECT = (ReasonKind.POPULAR, ReasonKind.FITS_TASTE, ReasonKind.TRENDING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +88,47 @@ class Evidence:
     popular: BoolArray
     """`(items,)`: whether an item may be called popular."""
     presence: Csr | None = None
-    """`(users, items)` friends present."""
+    """`(users, items)` friends present who show it: one who hides presence is never counted."""
     friend_counts: Csr | None = None
-    """`(users, items)` friends who play it."""
+    """`(users, items)` friends who play it. None: the social source proposes only what one does,
+    where it was not a friend's presence."""
     item_genres: Csr | None = None
     """`(items, genres)`."""
     user_genres: Csr | None = None
     """`(users, genres)`."""
+    trending: BoolArray | None = None
+    """`(items,)`: whether an item may be called trending. None: what the trending source
+    proposed."""
+    trending_in: Csr | None = None
+    """`(items, genres)` from `trending_in`. None: in any genre of what is trending."""
+
+
+def most_of(values: FloatArray, share: float) -> BoolArray:
+    """Whether each of `values` `(n,)` is positive and among the largest `share`, ties included."""
+    if not values.size:
+        return np.zeros(0, np.bool_)
+    return np.asarray((values >= np.quantile(values, 1 - share)) & (values > 0))
+
+
+def trending_in(trending: FloatArray, item_genres: Csr, *, most: int = 50) -> Csr:
+    """The genre weights of items that trend in that genre; the rest of `item_genres` dropped.
+
+    Of each genre, the `most` items with the largest positive `trending` `(items,)`, and no more
+    than a tenth of the genre (at least one).
+    """
+    by_genre = item_genres.tocsc(copy=True)
+    for genre in range(by_genre.shape[1]):
+        first, last = by_genre.indptr[genre : genre + 2]
+        scores = trending[by_genre.indices[first:last]]
+        order = np.argsort(-scores, kind="stable")
+        kept = order[: min(most, -(-scores.size // 10))]
+        dropped = np.ones(scores.size, np.bool_)
+        dropped[kept[scores[kept] > 0]] = False
+        by_genre.data[first:last][dropped] = 0
+    rows = by_genre.tocsr()
+    rows.eliminate_zeros()
+    rows.sort_indices()
+    return rows
 
 
 def unit_rows(vectors: FloatArray) -> FloatArray:
@@ -102,33 +153,48 @@ def explain(indptr: LongArray, items: IntArray, sources: ByteArray, evidence: Ev
             subjects[:, kind] = values_at(sparse_rows(counts), indptr, items).astype(np.int32)
             holds[:, kind] = subjects[:, kind] > 0
     if evidence.friend_counts is None:
-        # The social source only proposes what at least one friend plays.
         proposed = (sources & Source.SOCIAL) != 0
+        proposed &= ~holds[:, ReasonKind.FRIENDS_HERE]
         subjects[proposed, ReasonKind.FRIENDS_LISTEN] = 1
         holds[:, ReasonKind.FRIENDS_LISTEN] = proposed
     anchors = _anchors(indptr, items, evidence)
     subjects[:, ReasonKind.BECAUSE_YOU_LISTEN] = anchors
     holds[:, ReasonKind.BECAUSE_YOU_LISTEN] = anchors >= 0
-    genres = _genres(indptr, items, evidence)
-    trending = (sources & Source.TRENDING) != 0
-    subjects[:, ReasonKind.TRENDING_IN] = subjects[:, ReasonKind.MATCHES_GENRE] = genres
-    holds[:, ReasonKind.TRENDING_IN] = trending & (genres >= 0)
-    holds[:, ReasonKind.MATCHES_GENRE] = ~trending & (genres >= 0)
-    holds[:, ReasonKind.POPULAR] = evidence.popular[items] | trending
+    _hold_genres(indptr, items, sources, evidence, holds, subjects)
+    holds[:, ReasonKind.POPULAR] = evidence.popular[items]
     by_taste = (sources & (Source.CONTENT | Source.COLLABORATIVE)) != 0
-    holds[:, ReasonKind.FITS_TASTE] = by_taste & ~holds[:, : ReasonKind.FITS_TASTE].any(axis=1)
+    holds[:, ReasonKind.FITS_TASTE] = by_taste & ~holds.any(axis=1)
     return _first_reasons(holds, subjects)
 
 
+def _hold_genres(
+    indptr: LongArray, items: IntArray, sources: ByteArray, evidence: Evidence, holds: BoolArray,
+    subjects: IntArray,
+) -> None:  # fmt: skip
+    genres = _genres(indptr, items, evidence.item_genres, evidence.user_genres)
+    proposed = (sources & Source.TRENDING) != 0
+    trends = proposed if evidence.trending is None else evidence.trending[items]
+    if evidence.trending_in is None:
+        trending = np.where(trends, genres, -1)
+    else:
+        trending = _genres(indptr, items, evidence.trending_in, evidence.user_genres)
+    subjects[:, ReasonKind.TRENDING_IN] = trending
+    subjects[:, ReasonKind.MATCHES_GENRE] = genres
+    holds[:, ReasonKind.TRENDING_IN] = trending >= 0
+    holds[:, ReasonKind.MATCHES_GENRE] = (genres >= 0) & (trending < 0)
+    holds[:, ReasonKind.TRENDING] = trends & (trending < 0)
+
+
 def _first_reasons(holds: BoolArray, subjects: IntArray) -> Reasons:
-    places = holds.cumsum(axis=1) - 1
+    ordered = holds[:, list(PREFERENCE)]
+    places = ordered.cumsum(axis=1) - 1
     kinds = np.zeros((holds.shape[0], MAX_REASONS), np.uint8)
     chosen = np.full((holds.shape[0], MAX_REASONS), -1, np.int32)
-    for kind in ReasonKind:
-        rows = np.flatnonzero(holds[:, kind] & (places[:, kind] < MAX_REASONS))
-        kinds[rows, places[rows, kind]] = kind
-        if kind not in (ReasonKind.POPULAR, ReasonKind.FITS_TASTE):
-            chosen[rows, places[rows, kind]] = subjects[rows, kind]
+    for turn, kind in enumerate(PREFERENCE):
+        rows = np.flatnonzero(ordered[:, turn] & (places[:, turn] < MAX_REASONS))
+        kinds[rows, places[rows, turn]] = kind
+        if kind not in _WITHOUT_SUBJECT:
+            chosen[rows, places[rows, turn]] = subjects[rows, kind]
     return Reasons(kinds, chosen)
 
 
@@ -144,12 +210,12 @@ def _anchors(indptr: LongArray, items: IntArray, evidence: Evidence) -> IntArray
     return anchors
 
 
-def _genres(indptr: LongArray, items: IntArray, evidence: Evidence) -> IntArray:
+def _genres(
+    indptr: LongArray, items: IntArray, item_genres: Csr | None, user_genres: Csr | None
+) -> IntArray:
     genres = np.full(items.shape[0], -1, np.int32)
-    if evidence.item_genres is not None and evidence.user_genres is not None:
-        _shared_genre(
-            _arrays(evidence.user_genres), _arrays(evidence.item_genres), indptr, items, genres
-        )
+    if item_genres is not None and user_genres is not None:
+        _shared_genre(_arrays(user_genres), _arrays(item_genres), indptr, items, genres)
     return genres
 
 
@@ -188,13 +254,17 @@ def _nearest_played(
 
 @njit(cache=True, nogil=True)
 def _shared_genre(users: Any, catalogue: Any, indptr: Any, items: Any, genres: Any) -> None:
-    """The shared genre with the largest product of weights (ties: lower genre)."""
+    """The shared genre with the largest product of weights (ties: lower genre), of those that the
+    user likes best and that are the item's main ones."""
     user_indptr, user_genres, user_weights = users
     item_indptr, item_genres, item_weights = catalogue
     for user in range(indptr.shape[0] - 1):
+        first, left_end = user_indptr[user], user_indptr[user + 1]
+        liked = _nth_largest(user_weights[first:left_end], LIKED_GENRES)
         for position in range(indptr[user], indptr[user + 1]):
-            left, right = user_indptr[user], item_indptr[items[position]]
-            left_end, right_end = user_indptr[user + 1], item_indptr[items[position] + 1]
+            left = first
+            right, right_end = item_indptr[items[position]], item_indptr[items[position] + 1]
+            main = _nth_largest(item_weights[right:right_end], MAIN_GENRES)
             heaviest = np.float32(0)
             while left < left_end and right < right_end:
                 if user_genres[left] < item_genres[right]:
@@ -203,11 +273,19 @@ def _shared_genre(users: Any, catalogue: Any, indptr: Any, items: Any, genres: A
                     right += 1
                 else:
                     weight = user_weights[left] * item_weights[right]
-                    if weight > heaviest:
+                    counts = user_weights[left] >= liked and item_weights[right] >= main
+                    if counts and weight > heaviest:
                         heaviest = weight
                         genres[position] = user_genres[left]
                     left += 1
                     right += 1
+
+
+@njit(cache=True, nogil=True)
+def _nth_largest(weights: Any, n: int) -> Any:
+    if weights.shape[0] <= n:
+        return np.float32(0)
+    return np.sort(weights)[weights.shape[0] - n]
 
 
 def render(
@@ -243,4 +321,5 @@ def render(
         ReasonKind.MATCHES_GENRE: f"Because you like {subject}",
         ReasonKind.POPULAR: "Popular right now",
         ReasonKind.FITS_TASTE: "Close to your taste",
+        ReasonKind.TRENDING: "Trending now",
     }[kind]

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from seda.database.regions import Databases, Region
 from seda.errors import SedaError
+from seda.progress import Progress, SilentProgress
 from seda.sandbox.identity import id_texts
 from seda.sandbox.lastfm_files import LastfmData, read_lastfm
 from seda.sandbox.lastfm_world import artist_ids, lastfm_world, user_ids
 from seda.sandbox.loading import merge, refuse_production
-from seda.sandbox.progress import Progress, SilentProgress
 from seda.sandbox.rows import directory_rows, region_rows
 from seda.sandbox.world import NOWHERE, World
 

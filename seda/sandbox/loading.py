@@ -11,7 +11,7 @@ from psycopg import sql
 
 from seda.database.copy import copy_rows
 from seda.errors import SedaError
-from seda.sandbox.progress import Progress
+from seda.progress import Progress
 from seda.sandbox.rows import TableRows
 from seda.settings import Settings
 

@@ -13,11 +13,11 @@ from psycopg.types.json import Jsonb
 
 from seda.database.regions import Databases, Region, RegionalDatabase
 from seda.errors import SedaError
+from seda.progress import Progress, SilentProgress
 from seda.sandbox.generation.present import SOCIAL_DAYS
 from seda.sandbox.generation.whole import make_world, sandbox_name
 from seda.sandbox.loading import append, refuse_production
 from seda.sandbox.profiles import SandboxProfile
-from seda.sandbox.progress import Progress, SilentProgress
 from seda.sandbox.rows import count_rows, directory_rows, region_rows
 from seda.sandbox.world import World
 

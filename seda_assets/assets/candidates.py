@@ -20,7 +20,7 @@ from seda.recommender.candidates import (
     trending_candidates,
     with_presence,
 )
-from seda.vectorstore.aligned import load_aligned
+from seda.vectorstore.aligned import AlignedVectors
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
@@ -94,13 +94,15 @@ def content_candidates(
 
     def lists() -> ByShard:
         for region, shards in platform.shards_by_region(context.partition_keys).items():
-            snapshot, space = snapshots[region], platform.embedder(region).space
+            snapshot = snapshots[region]
             for kind, entity in snapshot.entities.items():
-                items = load_aligned(platform.databases[region], kind, space, entity.ids)
+                items = AlignedVectors(platform.databases[region], kind, entity)
                 for shard in shards:
                     taste = snapshot.checked(taste_vectors[shard.key], f"taste_vectors {shard.key}")
                     known = entity.known[snapshot.rows_of(shard)]
-                    yield shard, kind, nearest_candidates(taste, items, PER_SOURCE, exclude=known)
+                    near = items.in_space(taste.space)
+                    found = nearest_candidates(taste.vectors, near, PER_SOURCE, exclude=known)
+                    yield shard, kind, found
 
     return _collected(context, lists(), snapshots)
 

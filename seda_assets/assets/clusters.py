@@ -7,7 +7,7 @@ import numpy as np
 
 from seda.activity.snapshot import FromSnapshot, RegionSnapshot
 from seda.recommender.clusters import cluster_items
-from seda.vectorstore.aligned import load_aligned
+from seda.vectorstore.aligned import AlignedVectors
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
@@ -37,8 +37,8 @@ def entity_clusters(
         snapshot: RegionSnapshot = interaction_matrices[region]
         labels = {}
         for kind, entity in snapshot.entities.items():
-            space = platform.embedder(database.region).space
-            vectors = load_aligned(database, kind, space, entity.ids)
+            space = platform.active_space(database.region)
+            vectors = AlignedVectors(database, kind, entity).in_space(space)
             labels[kind] = cluster_items(vectors, seed=SEED)
             metadata[f"{kind}_clusters_{region}"] = len(np.unique(labels[kind]))
         labelled[region] = FromSnapshot(snapshot.version, labels)

@@ -27,7 +27,7 @@ from seda.recommender.clusters import home_clusters
 from seda.recommender.ranking import LinearWeights
 from seda.recommender.recommend import RankedLists, RankingInputs, recommend
 from seda.registry.models import BLEND, ModelVersion, get_active
-from seda.vectorstore.aligned import load_aligned
+from seda.vectorstore.aligned import AlignedVectors
 from seda_assets.assets.candidates import PRESENCE
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
@@ -133,9 +133,7 @@ def ranked_recommendations(
             ranked[shard.key] = FromSnapshot(snapshot.version, {"model_version": model.version})
             facts.note(shard, model_version=model.version)
         for kind in snapshot.entities:
-            items = load_aligned(
-                database, kind, platform.embedder(region).space, snapshot.entities[kind].ids
-            )
+            items = AlignedVectors(database, kind, snapshot.entities[kind])
             live = _LiveSignals(database, snapshot, kind)
             for shard in shards:
                 pool = snapshot.checked(candidate_sets[shard.key], "candidate_sets")[kind]
@@ -143,7 +141,8 @@ def ranked_recommendations(
                 seen = snapshot.checked(social_candidates[shard.key], "social_candidates")
                 presence = seen[PRESENCE] if kind == "room" else None
                 inputs = live.inputs(
-                    shard, pool=pool, taste=taste, item_vectors=items, presence=presence,
+                    shard, pool=pool, taste=taste.vectors,
+                    item_vectors=items.in_space(taste.space), presence=presence,
                     factors=factors[kind], clusters=clusters[kind],
                 )  # fmt: skip
                 lists = recommend(inputs, weights=weights, k=LIST_LENGTH)

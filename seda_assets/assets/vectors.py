@@ -9,9 +9,12 @@ from scipy import sparse
 
 from seda.activity.affinity import taste_affinity
 from seda.activity.snapshot import FromSnapshot, RegionSnapshot
+from seda.embeddings.spaces import InSpace
+from seda.embeddings.stand_ins import genre_centroids
 from seda.embeddings.taste import taste_vectors as weighted_means
-from seda.vectorstore.aligned import load_aligned
-from seda.vectorstore.refresh import refresh_vectors, store_changed_vectors
+from seda.vectorstore.aligned import AlignedVectors
+from seda.vectorstore.changed import store_changed_vectors
+from seda.vectorstore.refresh import VectorRefresh, refresh_vectors
 from seda_assets.assets.column_schemas import columns
 from seda_assets.assets.samples import sample_rows
 from seda_assets.assets.shard_facts import ShardFacts
@@ -39,30 +42,53 @@ def _entity_vectors(entity_type: str, sources: list[str]) -> dg.AssetsDefinition
         kinds={"python", "postgres", "pgvector"},
         tags={"seda/layer": "vectors"},
         description=f"One unit vector per {entity_type} in each region's active space. Only "
-        "entities whose text changed are embedded; the rest stay as they are.",
+        "entities whose text changed or whose vector came of age are embedded; what a provider or "
+        "the budget refuses waits in the queue while the old vector serves.",
         freshness_policy=NIGHTLY,
         metadata={
             "dagster/column_schema": _VECTOR_COLUMNS,
             "dagster/relation_identifier": f"seda.{entity_type}s_vectors",
         },
-        code_version="1",
+        code_version="2",
     )
     def vectors(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         metadata: dict[str, Any] = {}
         total = 0
         for database in platform.databases:
-            embedder, started = platform.embedder(database.region), perf_counter()
-            refresh = refresh_vectors(database, entity_type, embedder, now=platform.now())
-            total += refresh.total
-            metadata[f"vectors_{database.region}"] = refresh.total
-            metadata[f"seconds_{database.region}"] = perf_counter() - started
-            metadata[f"embedded_{database.region}"] = refresh.embedded
-            metadata[f"removed_{database.region}"] = refresh.removed
-            metadata[f"space_{database.region}"] = embedder.space.id
+            embeddings, started = platform.embeddings(database.region), perf_counter()
+            with platform.follower(database) as follower:
+                refresh = refresh_vectors(
+                    database, entity_type, embeddings,
+                    worker=platform.worker, clock=platform.now, follower=follower,
+                )  # fmt: skip
+            total += refresh.total - refresh.without_vector
+            metadata |= _facts(str(database.region), refresh, perf_counter() - started)
+            metadata[f"space_{database.region}"] = embeddings.active.id
         metadata["sample"] = sample_rows(platform, f"seda.{entity_type}s_vectors")
         return dg.MaterializeResult(metadata={"dagster/row_count": total, **metadata})
 
     return vectors
+
+
+def _facts(region: str, refresh: VectorRefresh, seconds: float) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        f"texts_{region}": refresh.total,
+        f"seconds_{region}": seconds,
+        f"embedded_{region}": sum(refresh.embedded.values()),
+        f"waiting_{region}": sum(refresh.waiting.values()),
+        f"removed_{region}": refresh.removed,
+    }
+    for job, texts in refresh.embedded.items():
+        facts[f"embedded_{job}_{region}"] = texts
+    for reason, texts in refresh.waiting.items():
+        facts[f"waiting_{reason}_{region}"] = texts
+    if refresh.failed_over:
+        facts[f"failed_over_{region}"] = refresh.failed_over
+    if refresh.not_followed:
+        facts[f"not_in_second_store_{region}"] = refresh.not_followed
+    if refresh.shadowed:
+        facts[f"shadowed_{region}"] = refresh.shadowed
+    return facts
 
 
 entity_vector_assets = [
@@ -97,26 +123,27 @@ def taste_vectors(
     results: dict[str, FromSnapshot] = {}
     facts = ShardFacts()
     for region, shards in platform.shards_by_region(context.partition_keys).items():
-        database, embedder = platform.databases[region], platform.embedder(region)
+        database, space = platform.databases[region], platform.active_space(region)
         snapshot: RegionSnapshot = interaction_matrices[region]
         parts = {
-            kind: load_aligned(database, kind, embedder.space, snapshot.entities[kind].ids)
+            kind: AlignedVectors(database, kind, snapshot.entities[kind]).in_space(space)
             for kind in ("artist", "playlist")
         }
-        parts["genre"] = embedder.embed(list(snapshot.genre_names)).astype(np.float16)
+        genres = genre_centroids(snapshot.entities["artist"].genres, parts["artist"])
+        parts["genre"] = genres.astype(np.float16)
         for shard in shards:
             rows = snapshot.rows_of(shard)
             taste = _means(taste_affinity(snapshot, rows), parts)
             stored = store_changed_vectors(
                 database,
                 "user",
-                embedder.space,
+                space,
                 snapshot.user_ids[rows],
                 taste,
                 now=platform.now(),
             )
-            facts.add(shard, {"changed": stored.embedded}, rows=stored.total)
-            results[shard.key] = FromSnapshot(snapshot.version, taste)
+            facts.add(shard, {"changed": stored.stored}, rows=stored.total)
+            results[shard.key] = FromSnapshot(snapshot.version, InSpace(space.id, taste))
     facts.record(context)
     return results
 

@@ -18,10 +18,25 @@ nightly = dg.define_asset_job(
 hourly = dg.define_asset_job(
     "hourly",
     selection=dg.AssetSelection.assets(*(model.relation.split(".") for model in MODELS.values()))
-    | dg.AssetSelection.assets("interaction_matrices", "taste_vectors"),
-    description="Popularity and summaries, and the taste vectors that follow from them.",
+    | dg.AssetSelection.assets(
+        "interaction_matrices", "taste_vectors", "embedding_spend", "embedding_breakers"
+    ),
+    description="Popularity and summaries, the taste vectors that follow, and spend.",
     executor_def=dg.in_process_executor,
     tags={"seda/cadence": "hourly"},
+)
+
+embed_catalogue = dg.define_asset_job(
+    "embed_catalogue",
+    selection=dg.AssetSelection.assets(
+        *(["seda", f"{kind}s_vectors"] for kind in ("artist", "playlist", "room")),
+        "vector_indexes",
+        "embedding_spend",
+        "embedding_breakers",
+    ),
+    description="Vectors of the catalogue's new and changed texts, and of those that waited.",
+    executor_def=dg.in_process_executor,
+    tags={"seda/cadence": "on change"},
 )
 
 observe_sources = dg.define_asset_job(

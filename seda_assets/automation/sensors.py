@@ -9,7 +9,9 @@ from hashlib import blake2b
 import dagster as dg
 
 from seda.database.regions import RegionalDatabase, Shard
-from seda_assets.automation.jobs import all_shards, nightly
+from seda.embeddings.changes import pending_changes
+from seda.embeddings.waiting import ready_types
+from seda_assets.automation.jobs import all_shards, embed_catalogue, nightly
 from seda_assets.resources import Platform
 
 _UNSERVED = """
@@ -47,8 +49,74 @@ def unserved_people(
     if not waiting:
         return dg.SkipReason("Every shard with people has a published generation.")
     # The same people waiting are the same request: a run that failed is not repeated in a loop.
-    digest = blake2b(repr(sorted(waiting.items())).encode(), digest_size=8).hexdigest()
-    return dg.RunRequest(run_key=f"unserved-{digest}", tags=all_shards())
+    return dg.RunRequest(run_key=f"unserved-{_digest(waiting)}", tags=all_shards())
 
 
-sensors = [unserved_people]
+def changed_types(platform: Platform) -> dict[str, int]:
+    """What changed in the catalogue since its texts were last embedded: region and type → the
+    newest change of a transaction that is older than every open one."""
+    changed: dict[str, int] = {}
+    for database in platform.databases:
+        with database.transaction() as connection:
+            for entity_type, newest in pending_changes(connection).items():
+                changed[f"{database.region}/{entity_type}"] = newest
+    return changed
+
+
+@dg.sensor(
+    job=embed_catalogue,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def catalogue_changes(
+    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.RunRequest | dg.SkipReason:
+    """Names, genres or contents in the catalogue changed: embed what says something else now. The
+    refresh takes the changes off the log; what a failed run leaves is asked for again each hour."""
+    changed = changed_types(platform)
+    if not changed:
+        return dg.SkipReason("No text of the catalogue changed since it was embedded.")
+    key = f"changed-{_digest(changed)}-{platform.now():%Y%m%dT%H}"
+    return dg.RunRequest(run_key=key, asset_selection=_embedding_assets(changed))
+
+
+def waiting_types(platform: Platform) -> dict[str, int]:
+    """Texts whose time to try again has come: region and type → how many."""
+    waiting: dict[str, int] = {}
+    for database in platform.databases:
+        with database.transaction() as connection:
+            for entity_type, texts in ready_types(connection, now=platform.now()).items():
+                waiting[f"{database.region}/{entity_type}"] = texts
+    return waiting
+
+
+@dg.sensor(
+    job=embed_catalogue,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def waiting_texts(
+    context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.RunRequest | dg.SkipReason:
+    """A provider is expected back, or a budget: embed the texts that waited for it."""
+    waiting = waiting_types(platform)
+    if not waiting:
+        return dg.SkipReason("No text waits whose time to try again has come.")
+    # Another attempt moves the time of the next one, and so the minute in the key.
+    key = f"waiting-{_digest(waiting)}-{platform.now():%Y%m%dT%H%M}"
+    return dg.RunRequest(run_key=key, asset_selection=_embedding_assets(waiting))
+
+
+def _embedding_assets(concerned: dict[str, int]) -> list[dg.AssetKey]:
+    """Vectors of the types in keys such as `eu/artist`, the indexes and the reports."""
+    types = {name.split("/")[1] for name in concerned}
+    vectors = [dg.AssetKey(["seda", f"{name}s_vectors"]) for name in sorted(types)]
+    reports = ("vector_indexes", "embedding_spend", "embedding_breakers")
+    return [*vectors, *map(dg.AssetKey, reports)]
+
+
+def _digest(state: dict[str, int]) -> str:
+    return blake2b(repr(sorted(state.items())).encode(), digest_size=8).hexdigest()
+
+
+sensors = [unserved_people, catalogue_changes, waiting_texts]

@@ -25,12 +25,12 @@ def main() -> None:
 
 def _introduction(model: ServedModel, port: int) -> str:
     lines = (
-        "The settings of whoever uses this embedder:",
+        "The embedder is up until Ctrl-C; settings of whoever uses it:",
         f"SEDA_EU_EMBEDDER_URL=http://127.0.0.1:{port}/v1",
         f"SEDA_EU_EMBEDDER_MODEL={model.name}",
         f"SEDA_EU_EMBEDDER_DIM={model.dim}",
         f"SEDA_EU_EMBEDDER_VERSION={model.version}",
-        "It is up until Ctrl-C.",
+        f"Health: http://127.0.0.1:{port}/healthz",
     )
     return "\n".join(lines) + "\n"
 

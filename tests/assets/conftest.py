@@ -16,6 +16,9 @@ from seda.sandbox.seeding import seed_sandbox
 from seda.settings import Settings
 from seda_assets.materialize import materialize_graph
 from seda_assets.resources import Platform
+from tests.embeddings.mock_server import mock_server, mock_service
+
+__all__ = ["mock_server", "mock_service"]
 
 NOW = datetime(2026, 9, 1, 3, 0, tzinfo=UTC)
 

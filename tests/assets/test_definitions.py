@@ -37,6 +37,7 @@ def test_every_stage_of_the_flow_is_an_asset() -> None:
     assert set(FLOW) <= keys
     assert {"recommendations", "mv_user_top_candidates", "mv_genre_top_rooms"} <= keys
     assert {"user_activity_summary", "user_profiles", "artists_vectors"} <= keys
+    assert "offline_evaluation" in keys
 
 
 def test_no_dependency_is_a_typo() -> None:

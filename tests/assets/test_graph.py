@@ -191,3 +191,16 @@ def test_metadata_holds_counts_but_no_row_of_a_person(world: World) -> None:
     for event in world.result.get_asset_materialization_events():
         text = str(event.materialization.metadata)
         assert not any(person in text for person in people if len(person) > 8)
+
+
+def test_the_evaluation_of_every_region_and_type_is_shown_with_its_plots(world: World) -> None:
+    latest = world.instance.get_latest_materialization_event(dg.AssetKey("offline_evaluation"))
+    metadata = latest.asset_materialization.metadata
+    for region in Region:
+        for kind in ("artist", "playlist", "room"):
+            name = f"{kind}_{region}"
+            assert metadata[f"{name}_leaks"].value == 0
+            assert metadata[f"{name}_ndcg"].value > 0
+            assert "| published |" in metadata[f"{name}_table"].value
+            assert "| popularity |" in metadata[f"{name}_table"].value
+            assert metadata[f"{name}_methods"].value.startswith("![figure](data:image/png;base64,")

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +21,6 @@ def serving(folder: Path, *arguments: object, **settings: object) -> Iterator[di
         stderr=subprocess.PIPE,
         text=True,
     )
-    # A server that says nothing would be read from for ever.
-    patience = threading.Timer(90, process.kill)
-    patience.start()
     try:
         yield _printed_settings(process)
         process.send_signal(signal.SIGINT)
@@ -32,7 +28,6 @@ def serving(folder: Path, *arguments: object, **settings: object) -> Iterator[di
         assert process.returncode == 0, complaints
         assert "Traceback" not in complaints
     finally:
-        patience.cancel()
         process.kill()
         process.communicate()
 

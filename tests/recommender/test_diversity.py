@@ -39,19 +39,21 @@ pools = st.integers(0, 90).flatmap(
 @given(pools, st.integers(0, 60))
 def test_the_quota_holds_at_every_prefix_and_relevance_elsewhere(user, k):
     scores, is_new, groups = user
-    pool = pool_of(len(scores))
     selected = select(
         np.array(scores) / 20.0,
-        pool,
+        pool_of(len(scores)),
         np.array(is_new, np.bool_),
         k=k,
         duplicate_group=np.array(groups, np.int32),
     )
     allowed = survivors(scores, groups)
-    chosen = [p for p in selected.positions[0].tolist() if p >= 0]
-    available = sum(is_new[p] for p in allowed)
-    assert len(chosen) == len(set(chosen)) == min(k, len(allowed))
+    listed = [p for p in selected.positions[0].tolist() if p >= 0]
+    assert len(listed) == len(set(listed)) == min(k, len(scores))
+    # Repetitions come last, and only because the list would be short without them.
+    chosen = listed[: len(allowed)]
     assert set(chosen) <= set(allowed)
+    assert selected.relaxed[0] == len(listed) - len(chosen)
+    available = sum(is_new[p] for p in allowed)
     for prefix in range(1, len(chosen) + 1):
         new = sum(is_new[p] for p in chosen[:prefix])
         assert new >= min(3 * prefix // 10, available)
@@ -73,8 +75,8 @@ def test_the_quota_holds_at_every_prefix_and_relevance_elsewhere(user, k):
             before = sum(is_new[p] for p in chosen[:place])
             in_block = sum(is_new[p] for p in chosen[place - place % 10 : place])
             assert before < quota(place + 1) or in_block < 3 * (place % 10 + 1) // 10
-    wanted = quota(len(chosen))
-    assert selected.shortfall[0] == max(0, wanted - sum(is_new[p] for p in chosen))
+    wanted = quota(len(listed))
+    assert selected.shortfall[0] == max(0, wanted - sum(is_new[p] for p in listed))
 
 
 def test_users_do_not_disturb_each_other():

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from seda.recommender import recommend as module
 from seda.recommender.candidates import (
     CandidateLists,
+    CandidatePool,
     Source,
     friend_counts,
     merge_candidates,
@@ -19,10 +20,10 @@ from seda.recommender.candidates import (
 )
 from seda.recommender.clusters import cluster_items, home_clusters
 from seda.recommender.explain import ReasonKind, render, unit_rows
-from seda.recommender.features import FEATURES, column
+from seda.recommender.features import FEATURES, FeatureTable, column
 from seda.recommender.models.als import AlsConfig, train_als
 from seda.recommender.nearest import top_k_products
-from seda.recommender.ranking import LinearWeights, score_of
+from seda.recommender.ranking import LinearWeights, rank, score_of
 from seda.recommender.recommend import RankedLists, RankingInputs, recommend
 
 USERS, ITEMS, DIM, GENRES = 40, 150, 24, 5
@@ -238,3 +239,19 @@ def test_sentences():
     assert render(ReasonKind.POPULAR) == "Popular right now"
     with pytest.raises(ValueError, match="friends_here"):
         render(ReasonKind.FRIENDS_HERE)
+
+
+def test_the_stored_features_give_the_stored_score_again(inputs):
+    # A list as long as the pool stores all features that its calibration saw.
+    whole = recommend(inputs, weights=LinearWeights(), k=ITEMS)
+    for user in range(USERS):
+        listed = np.flatnonzero(whole.items[user] >= 0)
+        listed = listed[np.argsort(whole.items[user, listed])]
+        pool = CandidatePool(
+            np.array([0, listed.size]), whole.items[user, listed], whole.sources[user, listed]
+        )
+        again = rank(FeatureTable(pool, whole.features[user, listed]), LinearWeights())
+        np.testing.assert_allclose(again.score, whole.scores[user, listed], atol=1e-9, rtol=0)
+        np.testing.assert_allclose(
+            again.contributions, whole.contributions[user, listed], atol=1e-9, rtol=0
+        )

@@ -1,8 +1,9 @@
 """The EU embedder: OpenAI's wire format over our own models, as an app and as a command."""
 
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,20 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def _listening(folder: Path, *arguments: object) -> Iterator[dict[str, str]]:
+    """`seda embed-server`, once it answers; it prints its settings while the model loads."""
+    with serving(folder, "embed-server", "--port", _free_port(), *arguments) as printed:
+        health = printed["SEDA_EU_EMBEDDER_URL"].removesuffix("/v1") + "/healthz"
+        for _ in range(1200):
+            try:
+                httpx.get(health, trust_env=False).raise_for_status()
+                break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        yield printed
+
+
 def _runner(printed: dict[str, str], **changes: Any) -> RunnerProvider:
     given = {
         "base_url": printed["SEDA_EU_EMBEDDER_URL"],
@@ -63,7 +78,7 @@ async def _vectors(provider: RunnerProvider, texts: Sequence[str]) -> NDArray[np
 
 async def test_from_the_command_to_the_provider_not_a_bit_is_lost(tmp_path: Path) -> None:
     texts = [*TEXTS, *(f"artist {n}. genre {n % 7}, genre {n % 11}" for n in range(200))]
-    with serving(tmp_path, "embed-server", "--port", _free_port()) as printed:
+    with _listening(tmp_path) as printed:
         provider = _runner(printed)
         vectors = await _vectors(provider, texts)
 
@@ -161,7 +176,7 @@ def test_without_the_extra_a_folder_is_refused_in_a_sentence(tmp_path: Path) -> 
 )
 async def test_the_real_model_knows_what_is_alike(tmp_path: Path) -> None:
     texts = ("a rock band with guitars", "guitar-driven rock group", "lecture on quantum physics")
-    with serving(tmp_path, "embed-server", "--port", _free_port(), "--model", "minilm") as printed:
+    with _listening(tmp_path, "--model", "minilm") as printed:
         vectors = await _vectors(_runner(printed), texts)
 
     alike = vectors @ vectors.T

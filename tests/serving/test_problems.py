@@ -64,7 +64,13 @@ def test_extensions_cannot_hide_the_standards_members() -> None:
 async def test_openapi_declares_the_problems_and_its_examples_are_true(api) -> None:
     schema = (await api.client.get("/openapi.json")).json()
     FeedPage.model_validate(FEED_EXAMPLE)
-    assert set(schema["paths"]) == {"/feed", "/recommendations/{kind}", "/healthz", "/readyz"}
+    assert set(schema["paths"]) == {
+        "/feed",
+        "/recommendations/{kind}",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    }
     for path in schema["paths"].values():
         responses = path["get"]["responses"]
         assert {"400", "401", "404", "410", "422", "503"} <= set(responses)

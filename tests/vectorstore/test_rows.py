@@ -11,6 +11,7 @@ import pytest
 
 from seda.database.embedded import EmbeddedServer
 from seda.database.identifiers import ids_of, uuids_of
+from seda.embeddings.space_rows import active_space
 from seda.embeddings.spaces import EmbeddingSpace
 from seda.vectorstore.rows import (
     ForeignRegionError,
@@ -22,7 +23,7 @@ from seda.vectorstore.rows import (
     ensure_space,
     load_vectors,
     store_vectors,
-    stored_hashes,
+    stored_versions,
 )
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -73,10 +74,12 @@ def _audit(connection) -> list[tuple]:
 
 
 def test_a_space_is_made_once_and_only_one_is_active(connection) -> None:
+    assert active_space(connection) is None
     ensure_space(connection, SPACE)
     ensure_space(connection, SPACE)
     ensure_space(connection, OTHER, "standby")
     assert _states(connection) == {SPACE.id: "active", OTHER.id: "standby"}
+    assert active_space(connection) == SPACE
     with pytest.raises(SpaceConflictError, match="standby"):
         ensure_space(connection, OTHER, "active")
     with pytest.raises(SpaceConflictError, match="cut over"):
@@ -102,9 +105,10 @@ def test_vectors_come_back_in_the_order_of_their_ids(connection, dtype) -> None:
     order = np.argsort(IDS[:, 15])
     assert np.array_equal(ids, IDS[order])
     assert np.array_equal(read, vectors[order].astype(np.float16))
-    hashed_ids, hashes = stored_hashes(connection, "artist", SPACE)
-    assert np.array_equal(hashed_ids, ids)
-    assert hashes == list("bacde")
+    versions = stored_versions(connection, "artist", SPACE)
+    assert np.array_equal(versions.ids, ids)
+    assert versions.content_hashes == list("bacde")
+    assert set(versions.computed_days) == {(NOW - datetime(1970, 1, 1, tzinfo=UTC)).days}
 
 
 def test_a_second_store_replaces_and_is_audited_again(connection) -> None:
@@ -115,7 +119,7 @@ def test_a_second_store_replaces_and_is_audited_again(connection) -> None:
     ids, read = load_vectors(connection, "artist", SPACE)
     assert len(ids) == 5
     assert np.array_equal(read[3], _vectors(seed=1)[0].astype(np.float16))
-    assert stored_hashes(connection, "artist", SPACE)[1] == list("yacxe")
+    assert stored_versions(connection, "artist", SPACE).content_hashes == list("yacxe")
     first, second = uuids_of(IDS)[:2]
     assert _audit(connection)[5:] == [
         (second, "artist", 24, "global", later, None),

@@ -26,6 +26,7 @@ from seda.embeddings.providers.provider import (
     Limits,
     ProviderError,
     unit_rows,
+    vector_of,
 )
 from seda.embeddings.regional_texts import GlobalTexts
 from seda.embeddings.spaces import EmbeddingSpace
@@ -85,7 +86,8 @@ class CohereProvider:
                 # Vectors are only ever compared with each other: all are documents.
                 input_type="search_document",
                 output_dimension=SPACE.dim,
-                embedding_types=["float"],
+                # As numbers, the SDK takes a second of its processor to look at a batch.
+                embedding_types=["base64"],
             )
         except Exception as problem:
             error = self._error_of(problem)
@@ -138,7 +140,7 @@ class CohereProvider:
 
     def _read(self, response: Any, rows: int) -> Embedded:
         try:
-            matrix = np.array(response.embeddings.float_, np.float32)
+            matrix = np.array([vector_of(sent) for sent in response.embeddings.base64], np.float32)
             tokens = response.meta.billed_units.input_tokens
         except (AttributeError, TypeError, ValueError) as problem:
             error = bad_answer(self.name, f"not an answer: {type(problem).__name__}")

@@ -10,15 +10,18 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
 from math import isqrt
-from typing import Final
+from typing import Final, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from seda.embeddings.providers.provider import Embedded, Limits
+from seda.embeddings.regional_texts import ForeignTextError, TextsT
 from seda.embeddings.spaces import EmbeddingSpace
 
 # Any change of the vectors needs a new version, because it makes a new space.
@@ -39,7 +42,7 @@ _NOTHING: Final = "nothing:"
 
 
 class LocalEmbedder:
-    """An `EmbeddingsService` whose vectors are the same bits on every machine.
+    """Vectors that are the same bits on every machine.
 
     Similar texts share tokens and so get similar vectors. A phrase that is repeated weighs more,
     with the square root of its count, so that five mentions do not drown everything else.
@@ -58,6 +61,27 @@ class LocalEmbedder:
             block = texts[start : start + BLOCK]
             vectors[start : start + len(block)] = _unit_rows(_sums(block, self.space.dim))
         return vectors
+
+
+class LocalProvider(Generic[TextsT]):
+    """The local embedder as a provider of one region: free, unlimited, never out."""
+
+    name = "local"
+    limits = Limits(in_process=True)
+    usd_per_million_tokens = Decimal(0)
+
+    def __init__(self, embedder: LocalEmbedder) -> None:
+        self._embedder = embedder
+        self.space = embedder.space
+
+    async def embed(self, texts: TextsT) -> Embedded:
+        """Computed here and now."""
+        if texts.region != self.space.region:
+            raise ForeignTextError(f"{self.space.id} was given texts of {texts.region}.")
+        return Embedded(self._embedder.embed(texts.texts), tokens=0)
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
 
 
 def _sums(texts: Sequence[str], dim: int) -> NDArray[np.int32]:

@@ -3,14 +3,12 @@
 OpenAI itself and the EU runner are such endpoints; whose texts may go there is theirs to check.
 """
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seda.embeddings.providers.failures import (
     bad_answer,
@@ -24,6 +22,7 @@ from seda.embeddings.providers.provider import (
     Embedded,
     ProviderError,
     unit_rows,
+    vector_of,
 )
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ class OpenAIEndpoint:
     def _read(self, response: Any, rows: int, dim: int) -> Answer:
         try:
             data = [(each.index, each.embedding) for each in response.data]
-            vectors = [_vector(embedding) for _, embedding in data]
+            vectors = [vector_of(embedding) for _, embedding in data]
             order = sorted(range(len(data)), key=lambda position: data[position][0])
             indices = [data[position][0] for position in order]
             matrix = np.array([vectors[position] for position in order], np.float32)
@@ -137,10 +136,3 @@ class OpenAIEndpoint:
             embedded = Embedded(units, whole_tokens(self._provider, tokens))
             return Answer(embedded, model, getattr(response, "version", None))
         raise error
-
-
-def _vector(embedding: object) -> NDArray[np.float32]:
-    """A vector sent as base64 of little-endian float32, or, by servers without that, as numbers."""
-    if isinstance(embedding, str):
-        return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
-    return np.array(embedding, np.float32)

@@ -4,6 +4,7 @@ A provider makes exactly one request per call and translates every failure into 
 Retries, limits, breakers and budgets are the service's.
 """
 
+from base64 import b64decode
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -84,6 +85,8 @@ class Limits:
     """Texts per request."""
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    in_process: bool = False
+    """Computed in this process: there is no endpoint that a breaker could watch."""
 
 
 class Provider(Protocol[TextsT_contra]):
@@ -115,6 +118,17 @@ class Provider(Protocol[TextsT_contra]):
 
     async def close(self) -> None:
         """Let go of its connections."""
+
+
+def vector_of(sent: object) -> NDArray[np.float32]:
+    """A vector as the wire has it: base64 of little-endian float32, or plain numbers.
+
+    Raises:
+        TypeError, ValueError: it is neither.
+    """
+    if isinstance(sent, str):
+        return np.frombuffer(b64decode(sent, validate=True), "<f4")
+    return np.array(sent, np.float32)
 
 
 def unit_rows(

@@ -53,9 +53,7 @@ class RunnerProvider:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        key = (
-            require_usable(api_key, "SEDA_EU_EMBEDDER_API_KEY") if api_key is not None else _NO_KEY
-        )
+        key = _NO_KEY if api_key is None else require_usable(api_key, "SEDA_EU_EMBEDDER_API_KEY")
         self.space = runner_space(model, dim, version)
         self.limits = limits
         url = require_url(base_url, "SEDA_EU_EMBEDDER_URL")

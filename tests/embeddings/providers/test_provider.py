@@ -15,7 +15,7 @@ def test_rows_are_scaled_to_length_one() -> None:
 
 
 def test_rows_of_length_one_keep_their_bits() -> None:
-    # One in twenty would change in a last bit if it were scaled once more.
+    # A sixteenth of such rows would change in the last bit if they were scaled once more.
     vectors = LocalEmbedder().embed([f"word{n}, other{n % 7} thing{n % 3}" for n in range(2_000)])
 
     np.testing.assert_array_equal(unit_rows("x", vectors, rows=2_000, dim=1536), vectors)

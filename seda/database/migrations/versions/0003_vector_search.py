@@ -1,0 +1,40 @@
+"""Vector search: `sql/0003/*.sql`, in the order of the file names."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+_FOLDER = Path(__file__).parent.parent / "sql" / "0003"
+
+
+def upgrade() -> None:
+    cursor = op.get_bind().connection.cursor()
+    for path in sorted(_FOLDER.glob("*.sql")):
+        cursor.execute(path.read_text())
+
+
+def downgrade() -> None:
+    op.execute(
+        """
+        drop table seda.vector_comparisons, seda.vector_routes, seda.vector_indexes,
+            seda.artists_sketches, seda.playlists_sketches, seda.rooms_sketches;
+        drop view seda.artists_searchable, seda.playlists_searchable, seda.rooms_searchable;
+        drop function seda.follow_artists() cascade;
+        drop function seda.follow_playlists() cascade;
+        drop function seda.follow_rooms() cascade;
+        do $$
+        declare
+            name text;
+        begin
+            for name in select indexname from pg_indexes
+                        where schemaname = 'seda' and indexname like 'hnsw\\_%'
+            loop
+                execute format('drop index seda.%I', name);
+            end loop;
+        end
+        $$
+        """
+    )
