@@ -7,7 +7,7 @@ and no others, so the type checker refuses a global endpoint among them (EMB-9).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 import psycopg
@@ -82,8 +82,11 @@ def embeddings_of(
     period = settings.embedding_period_days
     if region is Region.EU:
         eu = eu_routes(settings)
+        # Our own runner works on one request after another: a second one would only wait there,
+        # and look as slow as both.
+        alone = replace(policy, concurrency=1)
         return RegionalEmbeddings(
-            region, EuTexts, eu, policy, active or eu[0].space, period_days=period
+            region, EuTexts, eu, alone, active or eu[0].space, period_days=period
         )
     routes = global_routes(settings)
     return RegionalEmbeddings(

@@ -70,7 +70,8 @@ class SentenceModel:
         self.name = folder.parent.name if folder.name == "model" else folder.name
         self.version = weights_version(folder)
         self._model = _load(folder)
-        self.dim = int(self._model.get_embedding_dimension())
+        # Loads what is lazy; otherwise the first caller would wait for it, and time out.
+        self.dim = self.embed(["warm-up"]).shape[1]
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors of the texts, each cut where the model's context ends."""
@@ -109,8 +110,11 @@ def weights_version(folder: Path) -> str:
 
 
 def _load(folder: Path) -> Any:
-    # Before the import, which reads it; a name that looks like a hub's must not be looked up.
+    # Before the import, which reads both. A name that looks like a hub's must not be looked up.
     os.environ["HF_HUB_OFFLINE"] = "1"
+    # On two shared cores torch's second thread made a batch six times slower; whoever has cores to
+    # themselves may set more.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as problem:

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ def serving(folder: Path, *arguments: object, **settings: object) -> Iterator[di
         stderr=subprocess.PIPE,
         text=True,
     )
+    # A server that says nothing would be read from for ever.
+    patience = threading.Timer(90, process.kill)
+    patience.start()
     try:
         yield _printed_settings(process)
         process.send_signal(signal.SIGINT)
@@ -28,6 +32,7 @@ def serving(folder: Path, *arguments: object, **settings: object) -> Iterator[di
         assert process.returncode == 0, complaints
         assert "Traceback" not in complaints
     finally:
+        patience.cancel()
         process.kill()
         process.communicate()
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import psycopg
 import pytest
 import sqlalchemy.exc
+from pydantic import ValidationError
 
 from seda.cli.processes import lock
 from seda.cli.sentences import sentence_of
@@ -81,6 +82,13 @@ def test_a_setting_of_the_wrong_type_is_named(seda: Seda) -> None:
     said = sentence(seda("demo", SEDA_API_PORT="eight"))
 
     assert said.startswith("SEDA_API_PORT is not usable (")
+
+
+def test_a_setting_without_our_prefix_is_named_as_it_is_written() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(_env_file=None, openai_api_key=7)  # type: ignore[arg-type]
+
+    assert (sentence_of(caught.value) or "").startswith("OPENAI_API_KEY is not usable (")
 
 
 def test_an_import_that_is_refused(seda_here: Seda, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from seda.database.regions import Databases, Region
 from seda.embeddings import ledger
 from seda.embeddings.providers import cohere, openai
+from seda.embeddings.routes import embeddings_of
 from seda.embeddings.space_rows import PromotionRefusedError, active_space, space_states
 from seda.progress import SilentProgress
 from seda.vectorstore.promotion import completeness, promote_space
@@ -300,6 +301,15 @@ def test_no_text_of_the_eu_reaches_another_endpoint_whatever_fails(world) -> Non
     assert len(world.mock.texts("runner")) > 0
     regions = world.rows("select distinct region from seda.artists_vectors", Region.EU)
     assert regions == [("eu",)]
+
+
+def test_the_eus_runner_is_asked_one_thing_at_a_time(world) -> None:
+    policies = {}
+    for region in Region:
+        with world.databases[region].transaction() as connection:
+            policies[region] = embeddings_of(world.settings, region, connection).policy
+    assert policies[Region.EU].concurrency == 1
+    assert policies[Region.GLOBAL].concurrency > 1
 
 
 def test_a_shadow_space_gets_a_stable_sample_and_nobody_reads_it(world) -> None:
