@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     recommendation_ttl_hours: int = Field(
         36, ge=1, description="How long a published list counts as fresh."
     )
+    exploration_rate: float = Field(
+        1.0, ge=0, le=1, description="Share of lists (per person and day) whose place 15 explores."
+    )
     jwt_secret: SecretStr | None = Field(
         None, description="HS256 secret of the tokens; default: random per `SEDA_HOME`."
     )

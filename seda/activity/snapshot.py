@@ -86,6 +86,11 @@ class RegionSnapshot:
             )
         return derived.value
 
+    @property
+    def user_keys(self) -> np.ndarray:
+        """Stable numbers of people, int64 (users,): the last eight bytes of their ids."""
+        return np.ascontiguousarray(self.user_ids[:, 8:]).view(np.int64).ravel()
+
     def rows_of(self, shard: Shard) -> slice:
         """The contiguous rows of a shard's people."""
         first, last = np.searchsorted(self.user_buckets, shard.buckets)
@@ -113,12 +118,11 @@ def _load(connection: psycopg.Connection, region: Region) -> RegionSnapshot:
     }
     entities = {}
     for kind in ENTITY_TYPES:
-        plays, recent = _matrices(connection, queries.PLAYS[kind], (users, items[kind]), values=2)
+        indexes = (users, items[kind])
+        plays, recent = pair_matrices(connection, queries.PLAYS[kind], indexes, values=2)
         known = plays
         if kind == "playlist":
-            known = (
-                plays + _matrix(connection, queries.OWNED_PLAYLISTS, (users, items[kind]))
-            ).tocsr()
+            known = (plays + _matrix(connection, queries.OWNED_PLAYLISTS, indexes)).tocsr()
         entities[kind] = EntitySnapshot(items[kind].ids, plays, recent, known, *genres[kind])
     return RegionSnapshot(
         region=str(region),
@@ -169,7 +173,7 @@ def load_visible_presence(
         "{stale_after}", repr(float(stale_after))
     )
     with database.transaction() as connection:
-        return Presence(*_matrices(connection, query, (users, rooms), values=2))
+        return Presence(*pair_matrices(connection, query, (users, rooms), values=2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,13 +233,13 @@ def _per_user(
 def _matrix(
     connection: psycopg.Connection, query: str, indexes: tuple[IdIndex, IdIndex]
 ) -> sparse.csr_matrix:
-    return _matrices(connection, query, indexes, values=1)[0]
+    return pair_matrices(connection, query, indexes, values=1)[0]
 
 
-def _matrices(
+def pair_matrices(
     connection: psycopg.Connection, query: str, indexes: tuple[IdIndex, IdIndex], *, values: int
 ) -> list[sparse.csr_matrix]:
-    """A query of (row id, column id, float4 …) as CSR matrices of one pattern.
+    """A query of (row id, column id, float4 …) as CSR float32 matrices of one pattern.
 
     Rows that name an id outside the indexes (deleted meanwhile, in the other region) are left out.
     """

@@ -16,7 +16,7 @@ from seda.database.regions import RegionalDatabase
 from seda.embeddings.spaces import EmbeddingSpace
 from seda.embeddings.stand_ins import genre_centroids
 from seda.embeddings.taste import taste_vectors
-from seda.experiments.listening import listening_of
+from seda.experiments.listening import listening_of, rules_of
 from seda.recommender.candidates import CandidateLists, Source, trending_candidates, union
 from seda.recommender.clusters import cluster_items, home_clusters
 from seda.recommender.evaluate import (
@@ -27,6 +27,7 @@ from seda.recommender.evaluate import (
     Produced,
     evaluate_pipeline,
 )
+from seda.recommender.explain import TRENDING_SHARE, most_of, trending_in
 from seda.recommender.fitting import (
     SignalConfig,
     SignalModels,
@@ -34,9 +35,11 @@ from seda.recommender.fitting import (
     fitted_inputs,
     train_signals,
 )
+from seda.recommender.inputs import RankingInputs
 from seda.recommender.learned import DESIGN, LearningPlan, learn, sampled
 from seda.recommender.ranking import LinearWeights
-from seda.recommender.recommend import RankingInputs, recommend
+from seda.recommender.recommend import recommend
+from seda.recommender.rules import ListRules
 from seda.recommender.seeding import hashed
 from seda.vectorstore.aligned import AlignedVectors
 
@@ -65,6 +68,7 @@ class OfflineWorld:
     vectors: np.ndarray
     clusters: np.ndarray
     parts: dict[str, np.ndarray]
+    rules: ListRules
 
     @property
     def entity(self) -> EntitySnapshot:
@@ -100,8 +104,9 @@ def load_world(
     parts["genre"] = genres.astype(np.float16)
     if clusters is None:
         clusters = cluster_items(vectors, seed=SEED)
+    rules = rules_of(database, snapshot, kind, clusters=clusters, vectors=vectors)
     return OfflineWorld(
-        _of_people(snapshot, people), kind, suppressed[people], vectors, clusters, parts
+        _of_people(snapshot, people), kind, suppressed[people], vectors, clusters, parts, rules
     )
 
 
@@ -170,10 +175,14 @@ def _inputs(
         taste=_tastes(world, snapshot, everyone)[rows],
         item_vectors=world.vectors,
         popularity=popularity,
+        trending=most_of(popularity, TRENDING_SHARE),
+        trending_in=trending_in(popularity, entity.genres),
         item_genres=entity.genres,
         user_genres=genres,
         clusters=world.clusters,
         home_clusters=home_clusters(listening.plays, world.clusters),
+        rules=world.rules,
+        user_keys=snapshot.user_keys[rows],
     )
     trending = trending_candidates(popularity, entity.genres, genres, PER_SOURCE)
     return replace(
@@ -205,7 +214,7 @@ def _offline_data(world: OfflineWorld) -> OfflineData:
     with_friends = np.diff(friends.indptr) > 0
     return OfflineData(
         plays=plays,
-        user_keys=_keys(world.snapshot),
+        user_keys=world.snapshot.user_keys,
         times=play_times(entity),
         blocked=union(_beside(entity.known, plays), world.suppressed),
         vectors=world.vectors.astype(np.float32),
@@ -249,13 +258,8 @@ def _without_held_out(world: OfflineWorld, train: sparse.csr_matrix) -> RegionSn
 
 def _drawn(snapshot: RegionSnapshot, most: int) -> np.ndarray:
     served = np.flatnonzero(snapshot.served)
-    draws = hashed(_keys(snapshot)[served], np.zeros(served.size, np.int64), SEED)
+    draws = hashed(snapshot.user_keys[served], np.zeros(served.size, np.int64), SEED)
     return np.sort(served[np.argsort(draws, kind="stable")[:most]])
-
-
-def _keys(snapshot: RegionSnapshot) -> np.ndarray:
-    """Stable numbers of people: the last eight bytes of their ids."""
-    return np.ascontiguousarray(snapshot.user_ids[:, 8:]).view(np.int64).ravel()
 
 
 def _of_people(snapshot: RegionSnapshot, people: np.ndarray) -> RegionSnapshot:

@@ -32,17 +32,23 @@ select array_agg(distinct generation order by generation) from seda.generation_p
 where entity_type = %s and arm = 'control'
 """
 
-# Nobody who is gone or withdrew their imports, nothing suppressed; ranks close the gaps.
+# Nobody who is gone or withdrew their imports, nothing suppressed; ranks close the gaps. Where a
+# place explores, what was ranked there stands for what was drawn.
 _SERVED = sql.SQL("""
+with ranked as (
+    select user_id, entity_type, rank, model_version,
+           coalesce((context -> 'exploration' ->> 'instead_of')::uuid, entity_id) as entity_id,
+           coalesce((context -> 'exploration' ->> 'ranked_score')::float8, score) as score
+    from seda.recommendations
+    where generation = any (%(generations)s::bigint[]) and entity_type = %(entity_type)s)
 select coalesce(u.external_ids ->> 'lastfm', u.id::text) as user_id,
        coalesce(e.external_ids ->> 'lastfm', e.id::text) as entity_id,
        row_number() over (partition by r.user_id order by r.rank) as rank,
        r.score, r.model_version
-from seda.recommendations r
+from ranked r
 join seda.users u on u.id = r.user_id and u.deleted_at is null
 join {entities} e on e.id = r.entity_id and e.deleted_at is null
-where r.generation = any (%(generations)s::bigint[]) and r.entity_type = %(entity_type)s
-  and not exists (
+where not exists (
       select from seda.tombstones t where t.user_id = u.id and t.purged_at is null)
   and not exists (
       select from seda.suppressions s

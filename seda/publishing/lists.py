@@ -63,7 +63,7 @@ class ListRenderer:
         entity_ids = self.entity_ids[positions]
         scores, is_new = lists.scores[listed], lists.is_new[listed]
         cards = self._cards(ids, positions, scores, reasons, is_new)
-        contexts = _contexts(lists, listed, reasons, is_new)
+        contexts = self._contexts(lists, listed, reasons, is_new)
         rows = RecommendationRows(
             ids=flat_ids,
             user_ids=user_ids[owners],
@@ -122,6 +122,41 @@ class ListRenderer:
             self._reasons[kind, subject] = rendered
         return rendered
 
+    def _contexts(
+        self, lists: RankedLists, listed: np.ndarray, reasons: list[bytes], is_new: np.ndarray
+    ) -> list[bytes]:
+        """`recommendations.context`: reasons, features, signals and contributions as computed.
+
+        Arrays are in the order of `FEATURES`, `INPUTS` and `CONTRIBUTIONS`; NaN is null. A place
+        that explores says with what probability it shows this, and what was ranked there.
+        """
+        features, signals, contributions = (
+            _rows_json(values[listed])
+            for values in (lists.features, lists.inputs, lists.contributions)
+        )
+        present = np.nan_to_num(lists.features[listed][:, _PRESENCE]).astype(int).tolist()
+        contexts = [
+            b'{"surface":"feed","friend_presence_count":%d,"avatars_shown":%d,"is_new":%s,'
+            b'"reasons":%s,"features":%s,"signals":%s,"contributions":%s}'
+            % (count, min(count, SHOWN_AVATARS), b"true" if new else b"false", *rest)
+            for count, new, *rest in zip(
+                present, is_new.tolist(), reasons, features, signals, contributions, strict=True
+            )
+        ]
+        owners, places = np.nonzero(listed)
+        for row in np.flatnonzero(lists.propensity[listed] < 1).tolist():
+            exploration = self._exploration(lists, owners[row], places[row])
+            contexts[row] = contexts[row][:-1] + b',"exploration":%s}' % exploration
+        return contexts
+
+    def _exploration(self, lists: RankedLists, owner: int, place: int) -> bytes:
+        said: dict[str, object] = {"propensity": float(lists.propensity[owner, place])}
+        displaced = int(lists.displaced[owner])
+        if displaced >= 0:
+            said["instead_of"] = UUID(bytes=self.entity_ids[displaced].tobytes())
+            said["ranked_score"] = float(lists.displaced_scores[owner])
+        return orjson.dumps(said)
+
     def _cards(
         self, ids: list[bytes], positions: np.ndarray, scores: np.ndarray, reasons: list[bytes],
         is_new: np.ndarray,
@@ -147,26 +182,6 @@ class ListRenderer:
             }
             rendered = self._entities[position] = orjson.dumps(parts)[1:-1]
         return rendered
-
-
-def _contexts(
-    lists: RankedLists, listed: np.ndarray, reasons: list[bytes], is_new: np.ndarray
-) -> list[bytes]:
-    """`recommendations.context`: reasons, features and contributions as they were when computed.
-
-    Features and contributions are arrays in the order of the one feature schema; NaN is null.
-    """
-    features = _rows_json(lists.features[listed])
-    contributions = _rows_json(lists.contributions[listed])
-    present = np.nan_to_num(lists.features[listed][:, _PRESENCE]).astype(int).tolist()
-    return [
-        b'{"surface":"feed","friend_presence_count":%d,"avatars_shown":%d,"is_new":%s,'
-        b'"reasons":%s,"features":%s,"contributions":%s}'
-        % (count, min(count, SHOWN_AVATARS), b"true" if new else b"false", reason, values, parts)
-        for count, new, reason, values, parts in zip(
-            present, is_new.tolist(), reasons, features, contributions, strict=True
-        )
-    ]
 
 
 def _rows_json(values: np.ndarray) -> list[bytes]:

@@ -29,6 +29,8 @@ ANCHORS = 20
 """Most played items of a user that may be named as the anchor."""
 LIKED_GENRES = 10
 """Heaviest genres of a user that they may be told to like."""
+TRENDING_SHARE = 0.02
+"""Share of the catalogue that may be called trending."""
 MAIN_GENRES = 5
 """Heaviest genres of an item that it may be said to be of."""
 

@@ -7,12 +7,14 @@ this.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numba import njit
 
 from seda.recommender.arrays import BoolArray, DoubleArray, IntArray, LongArray
 from seda.recommender.candidates import CandidatePool
-from seda.recommender.diversity import Cap
+from seda.recommender.diversity import Cap, cap_labels
 from seda.recommender.seeding import hashed, uniform
 
 FIRST_PLACE = 11
@@ -71,40 +73,58 @@ def explore(
     changed, place = positions.copy(), exploration.place - 1
     explored = np.zeros(pool.users, np.bool_)
     propensity = np.ones(pool.users, np.float64)
-    stream = hashed(np.array([day]), np.array([0]), seed)[0]
-    chance = uniform(user_keys, np.full(pool.users, 1), int(stream))
-    choice = uniform(user_keys, np.full(pool.users, 2), int(stream))
-    for user in range(pool.users if place < positions.shape[1] else 0):
-        ranked = positions[user, place]
-        if ranked < 0:
-            continue
-        options = _options(user, place, positions, pool, scores, is_new, caps, duplicate_group)
-        if not options.size:
-            continue
-        explored[user] = chance[user] < exploration.rate
-        if explored[user]:
-            changed[user, place] = options[int(choice[user] * options.size)]
-            propensity[user] = exploration.rate / options.size
-        else:
-            propensity[user] = 1.0 - exploration.rate
+    if place < positions.shape[1]:
+        stream = int(hashed(np.array([day]), np.array([0]), seed)[0])
+        limits = [*caps, *([] if duplicate_group is None else [Cap(duplicate_group, 1)])]
+        _explore(
+            place, exploration.rate, np.isnan(scores), is_new, pool.indptr, pool.items,
+            cap_labels(limits), np.array([cap.most for cap in limits], np.int64),
+            uniform(user_keys, np.full(pool.users, 1), stream),
+            uniform(user_keys, np.full(pool.users, 2), stream),
+            changed, explored, propensity,
+        )  # fmt: skip
     return Explored(changed, explored, propensity)
 
 
-def _options(
-    user: int, place: int, positions: LongArray, pool: CandidatePool, scores: DoubleArray,
-    is_new: BoolArray, caps: Sequence[Cap], groups: IntArray | None,
-) -> LongArray:  # fmt: skip
-    start, stop = pool.indptr[user], pool.indptr[user + 1]
-    listed = positions[user][positions[user] >= 0]
-    kept = pool.items[listed[listed != positions[user, place]]]
-    free = ~np.isnan(scores[start:stop])
-    free[listed - start] = False
-    if is_new[positions[user, place]]:
-        free &= is_new[start:stop]
-    items = pool.items[start:stop]
-    for cap in (*caps, *([] if groups is None else [Cap(groups, 1)])):
-        used = cap.labels[kept]
-        full = np.bincount(used[used >= 0], minlength=int(cap.labels.max(initial=-1)) + 1)
-        labels = cap.labels[items]
-        free &= (labels < 0) | (full[np.maximum(labels, 0)] < cap.most)
-    return start + np.flatnonzero(free)
+@njit(cache=True, nogil=True)
+def _explore(
+    place: int, rate: float, unscored: Any, is_new: Any, indptr: Any, items: Any, labels: Any,
+    most: Any, chance: Any, choice: Any, changed: Any, explored: Any, propensity: Any,
+) -> None:  # fmt: skip
+    listed = np.zeros(items.shape[0], np.bool_)
+    used = np.zeros((most.shape[0], labels.max() + 1 if labels.size else 0), np.int32)
+    for user in range(changed.shape[0]):
+        ranked = changed[user, place]
+        if ranked < 0:
+            continue
+        _count(changed[user], ranked, items, labels, used, 1)
+        listed[changed[user][changed[user] >= 0]] = True
+        options = np.empty(indptr[user + 1] - indptr[user], np.int64)
+        count = 0
+        for position in range(indptr[user], indptr[user + 1]):
+            free = not (unscored[position] or listed[position])
+            free = free and (is_new[position] or not is_new[ranked])
+            for cap in range(most.shape[0]):
+                label = labels[cap, items[position]]
+                free = free and (label < 0 or used[cap, label] < most[cap])
+            if free:
+                options[count] = position
+                count += 1
+        _count(changed[user], ranked, items, labels, used, -1)
+        if count == 0:
+            continue
+        explored[user] = chance[user] < rate
+        propensity[user] = rate / count if explored[user] else 1.0 - rate
+        if explored[user]:
+            changed[user, place] = options[int(choice[user] * count)]
+
+
+@njit(cache=True, nogil=True)
+def _count(row: Any, without: int, items: Any, labels: Any, used: Any, step: int) -> None:
+    for position in row:
+        if position < 0:
+            break
+        if position != without:
+            for cap in range(labels.shape[0]):
+                if labels[cap, items[position]] >= 0:
+                    used[cap, labels[cap, items[position]]] += step

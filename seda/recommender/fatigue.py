@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from seda.recommender.arrays import Csr, DoubleArray, FloatArray, sparse_rows, values_at
-from seda.recommender.candidates import CandidatePool
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,11 @@ class Fatigue:
     """Ignored impressions of today that bring half of the largest discount: one says little."""
 
 
+FATIGUE = Fatigue()
+
+
 def ignored_impressions(
-    shown: Csr, ages_days: FloatArray, touched: Csr | None, *, fatigue: Fatigue
+    shown: Csr, ages_days: FloatArray, touched: Csr | None, *, fatigue: Fatigue = FATIGUE
 ) -> Csr:
     """Impressions that still count, CSR `(users, items)` float32.
 
@@ -44,21 +46,15 @@ def ignored_impressions(
     return type(shown)((weights.astype(np.float32), rows.indices, rows.indptr), shape=shown.shape)
 
 
-def fatigue_discount(pool: CandidatePool, ignored: Csr, *, fatigue: Fatigue) -> DoubleArray:
-    """What being ignored takes from each candidate's calibrated score, float64 `(nnz,)`, <= 0.
+def fatigue_discount(ignored: FloatArray, *, fatigue: Fatigue = FATIGUE) -> DoubleArray:
+    """What being ignored takes from a candidate's calibrated score, float64 `(n,)`, <= 0.
 
-    `ignored` from `ignored_impressions`. The discount is `-strength * w / (w + prior)`: nothing at
-    no impression, smooth, rising with each, never beyond `strength`; a contribution like any other.
+    `ignored` `(n,)` are its impressions that still count. The discount is
+    `-strength * w / (w + prior)`: nothing at no impression, smooth, rising with each, never beyond
+    `strength`; a contribution like any other.
     """
-    weights = values_at(sparse_rows(ignored), pool.indptr, pool.items).astype(np.float64)
+    weights = ignored.astype(np.float64)
     return -fatigue.strength * weights / (weights + fatigue.prior)
-
-
-def discounted(score: DoubleArray, discount: DoubleArray) -> DoubleArray:
-    """Scores in [0, 1] after a discount of the sum that the logistic function made them of."""
-    with np.errstate(divide="ignore"):
-        logit = np.log(score) - np.log1p(-score)
-    return np.asarray(1.0 / (1.0 + np.exp(-(logit + discount))))
 
 
 def _ones(matrix: Csr) -> Csr:

@@ -42,6 +42,8 @@ FEATURES = (
     "medoid_similarity",
     "presence",
     "profile_size",
+    "ignored_impressions",
+    "response_rate",
 )
 """Columns of a feature table:
 
@@ -59,7 +61,9 @@ FEATURES = (
 - `tag_similarity`: product of mean taste and item in the tag space;
 - `medoid_similarity`: the same with the nearest of the user's medoids;
 - `presence`: 1 - product of (1 - attention) over the friends present, in [0, 1);
-- `profile_size`: log(1 + items known to the user).
+- `profile_size`: log(1 + items known to the user);
+- `ignored_impressions`: times it was shown to the user in vain, older ones counting less;
+- `response_rate`: smoothed share of its impressions that anybody answered.
 """
 
 
@@ -108,6 +112,8 @@ def build_features(
     medoids: IntArray | None = None,
     presence_logs: Csr | None = None,
     profile_sizes: FloatArray | None = None,
+    ignored: Csr | None = None,
+    response_rates: FloatArray | None = None,
 ) -> FeatureTable:
     """Features of every pool position; any input that is None leaves its column NaN.
 
@@ -118,15 +124,24 @@ def build_features(
     `item_weights` by feature name (`ease_score` …); `tag_taste` `(users, t)`,
     `tag_vectors` `(items, t)`, `medoids` int32 `(users, m)` items; `presence_logs` CSR
     `(users, items)`, sums of log(1 - attention), else every friend present has the same;
-    `profile_sizes` `(users,)` known items.
+    `profile_sizes` `(users,)` known items; `ignored` CSR `(users, items)` of impressions in vain;
+    `response_rates` `(items,)`.
     """
     table = FeatureTable(pool, np.full((pool.items.size, len(FEATURES)), np.nan, np.float32))
     table["embedding_similarity"][:] = _similarity(pool, taste, item_vectors)
     table["collaborative_score"][:] = _similarity(pool, user_factors, item_factors)
-    for name, matrix in (("social_score", social), ("friend_presence_count", presence)):
+    for name, matrix in (
+        ("social_score", social),
+        ("friend_presence_count", presence),
+        ("ignored_impressions", ignored),
+    ):
         if matrix is not None:
             table[name][:] = values_at(sparse_rows(matrix), pool.indptr, pool.items)
-    for name, per_item in (("popularity", popularity), ("recency_score", recency)):
+    for name, per_item in (
+        ("popularity", popularity),
+        ("recency_score", recency),
+        ("response_rate", response_rates),
+    ):
         if per_item is not None:
             table[name][:] = per_item[pool.items]
     for name, weighted in (item_weights or {}).items():

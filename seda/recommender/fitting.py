@@ -21,6 +21,7 @@ from seda.recommender.candidates import (
 )
 from seda.recommender.clusters import cluster_items, home_clusters
 from seda.recommender.features import WeightedRows
+from seda.recommender.inputs import RankingInputs
 from seda.recommender.models.als import AlsConfig, AlsFactors, fold_in, train_als
 from seda.recommender.models.ease import Ease, EaseConfig, ease_rows, train_ease
 from seda.recommender.models.item_weights import top_k_weighted
@@ -34,7 +35,7 @@ from seda.recommender.models.tag_neighbours import (
 )
 from seda.recommender.models.walks import Walks, WalksConfig, train_walks
 from seda.recommender.ranking import Ranker
-from seda.recommender.recommend import RankedLists, RankingInputs, recommend
+from seda.recommender.recommend import RankedLists, recommend
 from seda.recommender.signals.content import (
     TagSpace,
     TagSpaceConfig,

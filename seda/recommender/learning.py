@@ -196,8 +196,10 @@ def fit_trees(rows: TrainingRows, *, config: TreeConfig, seed: int) -> TreeRanke
     """LambdaRank trees on the rows; deterministic in `seed`. LightGBM is imported only here."""
     import lightgbm
 
+    inputs = rows.inputs.copy()
+    inputs[:, INPUTS.index("ignored_impressions")] = 0  # every ranker discounts these alike
     data = lightgbm.Dataset(
-        rows.inputs, rows.relevant.astype(np.int32), group=rows.sizes, feature_name=list(INPUTS)
+        inputs, rows.relevant.astype(np.int32), group=rows.sizes, feature_name=list(INPUTS)
     )
     parameters = {
         "objective": "lambdarank",

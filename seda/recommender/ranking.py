@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from seda.recommender.arrays import DoubleArray, FloatArray
+from seda.recommender.fatigue import fatigue_discount
 from seda.recommender.features import FeatureTable
 from seda.recommender.signals.calibration import calibrate
 from seda.recommender.signals.social import newcomer_share
@@ -28,12 +29,16 @@ SIGNALS = {
     "presence": "presence",
     "popularity": "popularity",
     "recency": "recency_score",
+    "response": "response_rate",
 }
 """Name of a calibrated signal → its feature."""
-INPUTS = (*SIGNALS, "profile_size")
-"""Columns of `Ranked.inputs`: calibrated signals, and log(1 + known items) as it is."""
+_AS_THEY_ARE = ("profile_size", "ignored_impressions")
+INPUTS = (*SIGNALS, *_AS_THEY_ARE)
+"""Columns of `Ranked.inputs`: calibrated signals, then features that are no signals, uncalibrated:
+log(1 + known items), and the impressions in vain, which every ranker discounts alike."""
 CONTRIBUTIONS = (*INPUTS, "base")
 """Columns of contributions; `base` is what a tree ranker gives to everybody."""
+_IGNORED = INPUTS.index("ignored_impressions")
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class LinearWeights:
     """Of `medoid_similarity`."""
     recency: float = 0.0
     """Of `recency_score`."""
+    response: float = 0.0
+    """Of `response_rate`."""
     newcomers: float = 0.0
     """Added to the weight of `social_score` in the share that `newcomer_share` gives: friends
     speak louder where the listener has not spoken yet."""
@@ -90,17 +97,18 @@ def rank(features: FeatureTable, ranker: Ranker) -> Ranked:
 def raw_scores(ranker: Ranker, inputs: FloatArray) -> DoubleArray:
     """Scores before the logistic map, float64 `(rows,)`: the sums of `contributions_of`."""
     if isinstance(ranker, TreeRanker):
-        return tree_scores(ranker, inputs)
+        return tree_scores(ranker, inputs) + fatigue_discount(inputs[:, _IGNORED])
     return np.asarray(contributions_of(ranker, inputs).sum(axis=1))
 
 
 def ranker_inputs(features: FeatureTable) -> FloatArray:
     """float32 `(nnz, len(INPUTS))` without NaN: signals calibrated within the user, and
-    the profile's size (0 where it is not known)."""
+    the others as they are (0 where not known)."""
     inputs = np.empty((features.values.shape[0], len(INPUTS)), np.float32)
     for place, feature in enumerate(SIGNALS.values()):
         inputs[:, place] = calibrate(features[feature], features.pool.indptr)
-    inputs[:, -1] = np.nan_to_num(features["profile_size"])
+    for place, feature in enumerate(_AS_THEY_ARE, len(SIGNALS)):
+        inputs[:, place] = np.nan_to_num(features[feature])
     return inputs
 
 
@@ -110,7 +118,14 @@ def contributions_of(ranker: Ranker, inputs: FloatArray) -> DoubleArray:
     Of a linear ranker each is weight times signal; of trees see `trees.tree_contributions`.
     """
     if isinstance(ranker, TreeRanker):
-        return tree_contributions(ranker, inputs)
+        contributions = tree_contributions(ranker, inputs)
+    else:
+        contributions = _linear_contributions(ranker, inputs)
+    contributions[:, _IGNORED] += fatigue_discount(inputs[:, _IGNORED])
+    return contributions
+
+
+def _linear_contributions(ranker: LinearWeights, inputs: FloatArray) -> DoubleArray:
     contributions = np.zeros((inputs.shape[0], len(CONTRIBUTIONS)))
     for place, name in enumerate(SIGNALS):
         contributions[:, place] = inputs[:, place] * float(getattr(ranker, name))

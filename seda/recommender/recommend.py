@@ -4,33 +4,32 @@
 users, so that memory stays flat however large the shard is. Item types differ only in their inputs.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from seda.recommender.arrays import (
     BoolArray,
     ByteArray,
-    Csr,
     DoubleArray,
     FloatArray,
     IntArray,
     LongArray,
 )
-from seda.recommender.candidates import (
-    CandidateLists,
-    CandidatePool,
-    Source,
-    merge_candidates,
-    union,
-)
+from seda.recommender.candidates import CandidatePool, merge_candidates
 from seda.recommender.cores import map_over_threads
-from seda.recommender.diversity import SelectedLists, new_to_user, select
-from seda.recommender.explain import MAX_REASONS, Evidence, Reasons, explain, unit_rows
-from seda.recommender.features import FEATURES, FeatureTable, WeightedRows, build_features
+from seda.recommender.diversity import (
+    PAGE,
+    Diversity,
+    SelectedLists,
+    new_to_user,
+    rotating_arrivals,
+    select,
+)
+from seda.recommender.explain import MAX_REASONS, Evidence, Reasons, explain, most_of, unit_rows
+from seda.recommender.exploration import Exploration, Explored, explore
+from seda.recommender.features import FEATURES, FeatureTable, build_features
+from seda.recommender.inputs import RankingInputs
 from seda.recommender.ranking import (
     CONTRIBUTIONS,
     INPUTS,
@@ -50,105 +49,6 @@ CONTENT_ANCHOR_SIMILARITY = 0.4
 """Least cosine of content vectors for "because you listen to", where there are no factors."""
 POPULAR_SHARE = 0.02
 """Share of the catalogue that may be called popular."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RankingInputs:
-    """Everything `recommend` may use; `U` users of the shard, `I` items of one entity type.
-
-    All CSR matrices are `(U, I)` unless said otherwise. None means "not known": the feature is
-    missing, the rule does not apply.
-    """
-
-    plays: Csr
-    """Plays (or memberships) of the users; what is stored is known to them."""
-    lists: Mapping[Source, CandidateLists] = field(default_factory=dict)
-    """Candidates by source; a source may be absent."""
-    pool: CandidatePool | None = None
-    """The candidates, where they were merged before; `lists` and what is blocked are then in it."""
-    block_known: bool = True
-    """Whether stored entries of `plays` are kept out (false where coming back makes sense)."""
-    blocked: Csr | None = None
-    """Stored entries may not appear: suppressed, own, in another language."""
-    taste: FloatArray | None = None
-    """`(U, d)`, zeros for none."""
-    item_vectors: npt.NDArray[np.floating[Any]] | None = None
-    """`(I, d)` float32 or float16, zeros for none."""
-    user_factors: FloatArray | None = None
-    """`(U, f)`, zeros for none."""
-    item_factors: FloatArray | None = None
-    """`(I, f)`, zeros for none."""
-    item_weights: Mapping[str, WeightedRows] = field(default_factory=dict)
-    """By feature name: what the users hold, and its weights to items."""
-    tag_taste: FloatArray | None = None
-    """`(U, t)`, zeros for none."""
-    tag_vectors: FloatArray | None = None
-    """`(I, t)`, zeros for none."""
-    medoids: IntArray | None = None
-    """`(U, m)` items that stand for each user's tastes, from `content.medoids`."""
-    profile_sizes: FloatArray | None = None
-    """`(U,)` items known to each user."""
-    social: Csr | None = None
-    """`social.friend_taste`."""
-    friend_counts: Csr | None = None
-    """`candidates.friend_counts`."""
-    presence: Csr | None = None
-    """Friends present now."""
-    presence_logs: Csr | None = None
-    """Sums of `social.sighting_logs` of the friends present."""
-    popularity: FloatArray | None = None
-    """`(I,)`, damped (e.g. log of decayed plays); positive means heard at all."""
-    recency: FloatArray | None = None
-    """`(I,)`, larger is fresher."""
-    item_genres: Csr | None = None
-    """`(I, genres)`."""
-    user_genres: Csr | None = None
-    """`(U, genres)`."""
-    clusters: IntArray | None = None
-    """`(I,)` from `clusters.cluster_items`."""
-    home_clusters: IntArray | None = None
-    """`(U, 3)` from `clusters.home_clusters`."""
-    shown_recently: Csr | None = None
-    """Stored entries were shown by an earlier generation of the last 14 days."""
-    duplicate_group: IntArray | None = None
-    """`(I,)`, -1 for none."""
-    privacy_flags: FloatArray | None = None
-    """`(U,)`."""
-    user_providers: FloatArray | None = None
-    """`(U, providers)` affinities."""
-    item_providers: FloatArray | None = None
-    """`(I, providers)`, 1 where the item is available there."""
-
-    def rows(self, start: int, stop: int) -> Self:
-        """The same inputs for the users `start:stop` only."""
-        per_user = {
-            name: value[start:stop]
-            for name in _PER_USER
-            if (value := getattr(self, name)) is not None
-        }
-        lists = {
-            source: CandidateLists(entry.items[start:stop], entry.scores[start:stop])
-            for source, entry in self.lists.items()
-        }
-        weighted = {
-            name: WeightedRows(entry.rows[start:stop], entry.weights)
-            for name, entry in self.item_weights.items()
-        }
-        pool = None if self.pool is None else self.pool.rows(start, stop)
-        return replace(self, lists=lists, item_weights=weighted, pool=pool, **per_user)
-
-    def not_allowed(self) -> Csr | None:
-        """What may not be listed: blocked, and known where coming back makes no sense."""
-        if not self.block_known:
-            return self.blocked
-        return self.plays if self.blocked is None else union(self.plays, self.blocked)
-
-
-_PER_USER = (
-    "plays", "blocked", "taste", "user_factors", "social", "friend_counts", "presence",
-    "user_genres", "home_clusters", "shown_recently", "privacy_flags", "user_providers",
-    "tag_taste", "medoids", "profile_sizes", "presence_logs",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,38 +79,53 @@ class RankedLists:
     """int32 `(U,)`: candidates before selection."""
     shortfall: IntArray
     """int32 `(U,)`: new items that the quota wanted and the pool did not have."""
+    relaxed: IntArray
+    """int32 `(U,)`: places that break a cap or repeat something, lest the list be short."""
+    propensity: DoubleArray
+    """float64 `(U, k)`: probability with which the item stands there; 1 unless a place explores."""
+    displaced: IntArray
+    """int32 `(U,)`: the ranked item whose place an explored one took, -1 for none."""
+    displaced_scores: DoubleArray
+    """float64 `(U,)`: its score, 0 for none."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Anchoring:
-    """What explanations need once per catalogue, not once per chunk."""
+class _Policy:
+    """How chunks are ranked, and what explanations need once per catalogue."""
 
-    vectors: FloatArray | None
-    similarity: float
-    popular: BoolArray = field(repr=False)
+    ranker: Ranker
+    k: int
+    diversity: Diversity | None
+    exploration: Exploration | None
+    seed: int
+    anchor_vectors: FloatArray | None
+    anchor_similarity: float
+    popular: BoolArray
 
 
 def recommend(
-    inputs: RankingInputs, *, weights: Ranker, k: int = 50, threads: int | None = None
-) -> RankedLists:
+    inputs: RankingInputs, *, weights: Ranker, k: int = 50, threads: int | None = None,
+    diversity: Diversity | None = None, exploration: Exploration | None = None, seed: int = 0,
+) -> RankedLists:  # fmt: skip
     """Ranks every user of the shard: k items each, with the evidence for every one.
 
     Deterministic, and the same for a user whatever other users are in the shard. Nothing known of
     a user, an empty catalogue or empty sources give shorter or empty lists, never NaN scores.
-    `threads` None means every available core.
+    `threads` None means every available core. `diversity` None is its default, where the inputs'
+    rules have a likeness. With `exploration` one place shows a drawn item; `seed` is its draws'.
     """
     users = inputs.plays.shape[0]
     if inputs.item_vectors is not None:
         # The vectors are converted once here, not in every chunk.
         vectors = np.ascontiguousarray(inputs.item_vectors, np.float32)
         inputs = replace(inputs, item_vectors=vectors)
-    anchoring = _anchoring(inputs)
+    policy = _policy(inputs, weights, k, diversity, exploration, seed)
     result = _padded(users, k)
     starts = range(0, users, CHUNK_USERS)
 
     def rank_chunk(start: int) -> None:
         stop = min(start + CHUNK_USERS, users)
-        chunk = _recommend_chunk(inputs.rows(start, stop), weights, k, anchoring)
+        chunk = _recommend_chunk(inputs.rows(start, stop), policy)
         for entry in fields(RankedLists):
             getattr(result, entry.name)[start:stop] = getattr(chunk, entry.name)
 
@@ -218,26 +133,27 @@ def recommend(
     return result
 
 
-def _anchoring(inputs: RankingInputs) -> _Anchoring:
+def _policy(
+    inputs: RankingInputs, ranker: Ranker, k: int, diversity: Diversity | None,
+    exploration: Exploration | None, seed: int,
+) -> _Policy:  # fmt: skip
     popular = np.zeros(inputs.plays.shape[1], np.bool_)
-    if inputs.popularity is not None and inputs.popularity.size:
-        level = np.quantile(inputs.popularity, 1 - POPULAR_SHARE)
-        popular = (inputs.popularity >= level) & (inputs.popularity > 0)
+    if inputs.popularity is not None:
+        popular = most_of(inputs.popularity, POPULAR_SHARE)
+    vectors, similarity = None, 1.0
     if inputs.item_factors is not None:
-        return _Anchoring(unit_rows(inputs.item_factors), FACTOR_ANCHOR_SIMILARITY, popular)
-    if inputs.item_vectors is not None:
-        return _Anchoring(unit_rows(inputs.item_vectors), CONTENT_ANCHOR_SIMILARITY, popular)
-    return _Anchoring(None, 1.0, popular)
+        vectors, similarity = unit_rows(inputs.item_factors), FACTOR_ANCHOR_SIMILARITY
+    elif inputs.item_vectors is not None:
+        vectors, similarity = unit_rows(inputs.item_vectors), CONTENT_ANCHOR_SIMILARITY
+    return _Policy(ranker, k, diversity, exploration, seed, vectors, similarity, popular)
 
 
-def _recommend_chunk(
-    inputs: RankingInputs, weights: Ranker, k: int, anchoring: _Anchoring
-) -> RankedLists:
+def _recommend_chunk(inputs: RankingInputs, policy: _Policy) -> RankedLists:
     pool = inputs.pool or merge_candidates(
         inputs.lists, blocked=inputs.not_allowed(), users=inputs.plays.shape[0]
     )
     features = pool_features(inputs, pool)
-    ranked = rank(features, weights)
+    ranked = rank(features, policy.ranker)
     is_new = new_to_user(
         pool,
         plays=inputs.plays,
@@ -245,8 +161,46 @@ def _recommend_chunk(
         clusters=inputs.clusters,
         homes=inputs.home_clusters,
     )
-    selected = select(ranked.score, pool, is_new, k=k, duplicate_group=inputs.duplicate_group)
-    return _assembled(inputs, features, ranked, is_new, selected, anchoring, weights)
+    selected = _selected(inputs, pool, ranked, is_new, policy)
+    explored = _explored(inputs, pool, ranked, is_new, selected.positions, policy)
+    result = _assembled(inputs, features, ranked, is_new, explored.positions, policy)
+    result.shortfall[:], result.relaxed[:] = selected.shortfall, selected.relaxed
+    if policy.exploration is not None and policy.exploration.place <= policy.k:
+        place = policy.exploration.place - 1
+        displaced = selected.positions[explored.explored, place]
+        result.propensity[:, place] = explored.propensity
+        result.displaced[explored.explored] = pool.items[displaced]
+        result.displaced_scores[explored.explored] = ranked.score[displaced]
+    return result
+
+
+def _selected(
+    inputs: RankingInputs, pool: CandidatePool, ranked: Ranked, is_new: BoolArray, policy: _Policy
+) -> SelectedLists:
+    rules, arrivals = inputs.rules, None
+    if rules.arrived is not None and inputs.user_keys is not None:
+        arrivals = rotating_arrivals(
+            pool, ranked.score, is_new, rules.arrived, user_keys=inputs.user_keys, day=inputs.day,
+            pages=-(-policy.k // PAGE),
+        )  # fmt: skip
+    return select(
+        ranked.score, pool, is_new, k=policy.k, duplicate_group=rules.duplicate_group,
+        vectors=rules.likeness, diversity=policy.diversity, caps=rules.caps, arrivals=arrivals,
+    )  # fmt: skip
+
+
+def _explored(
+    inputs: RankingInputs, pool: CandidatePool, ranked: Ranked, is_new: BoolArray,
+    positions: LongArray, policy: _Policy,
+) -> Explored:  # fmt: skip
+    if policy.exploration is None or inputs.user_keys is None:
+        nobody, certain = np.zeros(pool.users, np.bool_), np.ones(pool.users)
+        return Explored(positions, nobody, certain)
+    return explore(
+        positions, pool, ranked.score, is_new, exploration=policy.exploration,
+        user_keys=inputs.user_keys, day=inputs.day, seed=policy.seed, caps=inputs.rules.caps,
+        duplicate_group=inputs.rules.duplicate_group,
+    )  # fmt: skip
 
 
 def pool_features(inputs: RankingInputs, pool: CandidatePool) -> FeatureTable:
@@ -271,6 +225,8 @@ def pool_features(inputs: RankingInputs, pool: CandidatePool) -> FeatureTable:
         medoids=inputs.medoids,
         presence_logs=inputs.presence_logs,
         profile_sizes=inputs.profile_sizes,
+        ignored=inputs.ignored,
+        response_rates=inputs.response_rates,
     )
 
 
@@ -279,26 +235,24 @@ def _assembled(
     features: FeatureTable,
     ranked: Ranked,
     is_new: BoolArray,
-    selected: SelectedLists,
-    anchoring: _Anchoring,
-    weights: Ranker,
+    positions: LongArray,
+    policy: _Policy,
 ) -> RankedLists:
     pool = features.pool
-    listed = selected.positions >= 0
-    flat = selected.positions[listed]
-    result = _padded(*selected.positions.shape)
+    listed = positions >= 0
+    flat = positions[listed]
+    result = _padded(*positions.shape)
     result.items[listed] = pool.items[flat]
     result.is_new[listed] = is_new[flat]
     result.sources[listed] = pool.sources[flat]
     result.features[listed] = features.values[flat]
     result.inputs[listed] = ranked.inputs[flat]
-    result.contributions[listed] = contributions_of(weights, ranked.inputs[flat])
+    result.contributions[listed] = contributions_of(policy.ranker, ranked.inputs[flat])
     result.scores[listed] = score_of(result.contributions[listed])
-    reasons = _reasons(inputs, pool, listed, flat, anchoring)
+    reasons = _reasons(inputs, pool, listed, flat, policy)
     result.reason_kinds[listed] = reasons.kinds
     result.reason_subjects[listed] = reasons.subjects
     result.pool_sizes[:] = np.diff(pool.indptr)
-    result.shortfall[:] = selected.shortfall
     return result
 
 
@@ -307,18 +261,20 @@ def _reasons(
     pool: CandidatePool,
     listed: BoolArray,
     flat: LongArray,
-    anchoring: _Anchoring,
+    policy: _Policy,
 ) -> Reasons:
     indptr = np.concatenate([[0], np.cumsum(listed.sum(axis=1))]).astype(np.int64)
     evidence = Evidence(
         plays=inputs.plays,
-        anchor_vectors=anchoring.vectors,
-        anchor_similarity=anchoring.similarity,
-        popular=anchoring.popular,
+        anchor_vectors=policy.anchor_vectors,
+        anchor_similarity=policy.anchor_similarity,
+        popular=policy.popular,
         presence=inputs.presence,
         friend_counts=inputs.friend_counts,
         item_genres=inputs.item_genres,
         user_genres=inputs.user_genres,
+        trending=inputs.trending,
+        trending_in=inputs.trending_in,
     )
     return explain(indptr, pool.items[flat], pool.sources[flat], evidence)
 
@@ -336,4 +292,8 @@ def _padded(users: int, k: int) -> RankedLists:
         reason_subjects=np.full((users, k, MAX_REASONS), -1, np.int32),
         pool_sizes=np.zeros(users, np.int32),
         shortfall=np.zeros(users, np.int32),
+        relaxed=np.zeros(users, np.int32),
+        propensity=np.ones((users, k), np.float64),
+        displaced=np.full(users, -1, np.int32),
+        displaced_scores=np.zeros(users, np.float64),
     )

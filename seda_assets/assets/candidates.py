@@ -17,7 +17,7 @@ from seda.database.regions import Region, Shard
 from seda.experiments.listening import listening_of
 from seda.recommender.candidates import social_candidates, trending_candidates, with_presence
 from seda.recommender.fitting import collaborative_lists, content_lists, fitted_inputs
-from seda.recommender.recommend import RankingInputs
+from seda.recommender.inputs import RankingInputs
 from seda.recommender.signals.social import ATTENTION, STALE_AFTER, friend_taste
 from seda.vectorstore.aligned import AlignedVectors
 from seda_assets.assets.shard_facts import ShardFacts

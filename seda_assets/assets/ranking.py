@@ -1,37 +1,18 @@
 """Candidate sets and ranked lists: the sources' union without what is blocked, then the ranking."""
 
-from dataclasses import replace
-from typing import Any
-
 import dagster as dg
 import numpy as np
 
-from seda.activity.affinity import genre_affinity
-from seda.activity.snapshot import (
-    FromSnapshot,
-    Popularity,
-    Presence,
-    RegionSnapshot,
-    load_popularity,
-    load_recently_shown,
-    load_suppressed,
-)
-from seda.database.regions import RegionalDatabase, Shard
-from seda.experiments.listening import listening_of
-from seda.recommender.candidates import (
-    CandidateLists,
-    Source,
-    merge_candidates,
-    union,
-)
-from seda.recommender.clusters import home_clusters
-from seda.recommender.fitting import SignalModels, fitted_inputs
+from seda.activity.snapshot import FromSnapshot, RegionSnapshot, load_suppressed
+from seda.database.regions import RegionalDatabase
+from seda.recommender.candidates import CandidateLists, Source, merge_candidates, union
+from seda.recommender.exploration import Exploration
 from seda.recommender.learned import LearnedRankers
 from seda.recommender.ranking import effective_shares, linear_weights
-from seda.recommender.recommend import RankedLists, RankingInputs, recommend
+from seda.recommender.recommend import RankedLists, recommend
 from seda.registry.models import BLEND, ModelVersion, get_active
-from seda.vectorstore.aligned import AlignedVectors
 from seda_assets.assets.candidates import PRESENCE
+from seda_assets.assets.ranking_inputs import RankingData
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
@@ -39,6 +20,7 @@ from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
 
 LIST_LENGTH = 50
+SEED = 20_260_903
 
 
 @dg.asset(
@@ -122,10 +104,11 @@ def ranked_recommendations(
     social_candidates: StoredValues,
     candidate_sets: StoredValues,
 ) -> dict[str, FromSnapshot]:
-    """The top 50 per person and type: ranked by the active model version, novelty quota at every
-    prefix, reasons with their evidence."""
+    """The top 50 per person and type: ranked by the active model version, diversified under caps,
+    novelty quota at every prefix, one exploring place, reasons with their evidence."""
     ranked: dict[str, FromSnapshot] = {}
     facts = ShardFacts()
+    exploration = Exploration(rate=platform.settings.exploration_rate)
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         snapshot: RegionSnapshot = interaction_matrices[region]
         database = platform.databases[region]
@@ -138,20 +121,20 @@ def ranked_recommendations(
             ranked[shard.key] = FromSnapshot(snapshot.version, {"model_version": model.version})
             facts.note(shard, model_version=model.version)
         for kind in snapshot.entities:
-            items = AlignedVectors(database, kind, snapshot.entities[kind])
-            live = _LiveSignals(database, snapshot, kind, models[kind])
+            data = RankingData(
+                database, snapshot, kind, models[kind], clusters=clusters[kind],
+                space=platform.active_space(database.region), day=platform.now().toordinal(),
+            )  # fmt: skip
             ranker = learned[kind].ranker(model.kind, design)
             for shard in shards:
                 pool = snapshot.checked(candidate_sets[shard.key], "candidate_sets")[kind]
                 taste = snapshot.checked(taste_vectors[shard.key], "taste_vectors")
                 seen = snapshot.checked(social_candidates[shard.key], "social_candidates")
                 presence = seen[PRESENCE] if kind == "room" else None
-                inputs = live.inputs(
-                    shard, pool=pool, taste=taste.vectors,
-                    item_vectors=items.in_space(taste.space), presence=presence,
-                    clusters=clusters[kind],
+                lists = recommend(
+                    data.inputs(shard, pool=pool, taste=taste, presence=presence),
+                    weights=ranker, k=LIST_LENGTH, exploration=exploration, seed=SEED,
                 )  # fmt: skip
-                lists = recommend(inputs, weights=ranker, k=LIST_LENGTH)
                 ranked[shard.key].value[kind] = lists
                 facts.add(shard, _counts(kind, lists), rows=int((lists.items >= 0).sum()))
                 shares = effective_shares(lists.contributions[lists.items >= 0])
@@ -159,42 +142,6 @@ def ranked_recommendations(
                                      for term, share in shares.items() if share})  # fmt: skip
     facts.record(context)
     return ranked
-
-
-class _LiveSignals:
-    """What ranking reads from the database for one region and type, once for all its shards."""
-
-    def __init__(
-        self, database: RegionalDatabase, snapshot: RegionSnapshot, kind: str, models: SignalModels
-    ) -> None:
-        self.snapshot, self.kind, self.models = snapshot, kind, models
-        self.listening = listening_of(snapshot, snapshot.entities[kind])
-        self.popularity: Popularity = load_popularity(database, snapshot, kind)
-        self.shown = load_recently_shown(database, snapshot, kind)
-
-    def inputs(
-        self, shard: Shard, *, pool: Any, taste: Any, item_vectors: Any,
-        presence: Presence | None, clusters: Any,
-    ) -> RankingInputs:  # fmt: skip
-        snapshot, rows = self.snapshot, self.snapshot.rows_of(shard)
-        entity = snapshot.entities[self.kind]
-        listening = self.listening.rows(rows)
-        fitted = fitted_inputs(self.models, listening, entity.plays)
-        return replace(
-            fitted,
-            pool=pool,
-            taste=taste,
-            item_vectors=item_vectors,
-            presence=None if presence is None else presence.counts,
-            presence_logs=None if presence is None else presence.logs,
-            popularity=self.popularity.popularity,
-            recency=self.popularity.recency,
-            item_genres=entity.genres,
-            user_genres=genre_affinity(snapshot, rows),
-            clusters=clusters,
-            home_clusters=home_clusters(listening.plays, clusters),
-            shown_recently=self.shown[rows],
-        )
 
 
 def _active_model(database: RegionalDatabase) -> ModelVersion:
@@ -213,5 +160,7 @@ def _counts(kind: str, lists: RankedLists) -> dict[str, int]:
         f"{kind}_rows": int(listed.sum()),
         f"{kind}_new": int((lists.is_new & listed).sum()),
         f"{kind}_novelty_shortfall": int(lists.shortfall.sum()),
+        f"{kind}_relaxed": int(lists.relaxed.sum()),
+        f"{kind}_explored": int((lists.displaced >= 0).sum()),
         f"{kind}_people_without_a_list": int((~listed.any(axis=1)).sum()),
     }

@@ -45,6 +45,7 @@ def rows_of(seed: int, people: int = 200, width: int = 30) -> TrainingRows:
     """Relevance follows the collaborative signal, and beyond 1 the tags'."""
     random = np.random.default_rng(seed)
     inputs = random.standard_normal((people * width, len(INPUTS))).astype(np.float32)
+    inputs[:, INPUTS.index("ignored_impressions")] = 0
     ease, tags = INPUTS.index("ease"), INPUTS.index("tags")
     wish = 2 * inputs[:, ease] + np.maximum(inputs[:, tags], 0) ** 2
     relevant = wish + random.gumbel(size=wish.size) > 4

@@ -20,11 +20,13 @@ from seda.recommender.candidates import (
 from seda.recommender.clusters import cluster_items, home_clusters
 from seda.recommender.explain import ReasonKind, render, unit_rows
 from seda.recommender.features import FEATURES, FeatureTable, column
+from seda.recommender.inputs import RankingInputs
 from seda.recommender.models.als import AlsConfig, train_als
 from seda.recommender.models.listening import Listening
 from seda.recommender.nearest import top_k_products
 from seda.recommender.ranking import LinearWeights, contributions_of, rank, score_of
-from seda.recommender.recommend import RankedLists, RankingInputs, recommend
+from seda.recommender.recommend import RankedLists, recommend
+from seda.recommender.rules import ListRules
 from seda.recommender.signals.social import friend_taste
 
 USERS, ITEMS, DIM, GENRES = 40, 150, 24, 5
@@ -81,7 +83,7 @@ def inputs():
         clusters=clusters,
         home_clusters=home_clusters(plays, clusters),
         shown_recently=sparse(random, USERS, ITEMS, 0.05),
-        duplicate_group=random.integers(-1, 100, ITEMS).astype(np.int32),
+        rules=ListRules(duplicate_group=random.integers(-1, 100, ITEMS).astype(np.int32)),
     )
 
 
@@ -223,7 +225,7 @@ def test_an_empty_shard_or_catalogue_gives_empty_lists(users, items):
         item_factors=np.zeros((items, 2), np.float32),
         popularity=np.zeros(items, np.float32),
         clusters=np.full(items, -1, np.int32),
-        duplicate_group=np.full(items, -1, np.int32),
+        rules=ListRules(duplicate_group=np.full(items, -1, np.int32)),
     )
     ranked = recommend(empty, weights=LinearWeights(), k=5)
     assert ranked.items.shape == (users, 5)

@@ -19,8 +19,9 @@ from seda.recommender.candidates import (
 from seda.recommender.clusters import home_clusters
 from seda.recommender.diversity import new_to_user, quota
 from seda.recommender.explain import ReasonKind
+from seda.recommender.inputs import RankingInputs
 from seda.recommender.ranking import LinearWeights
-from seda.recommender.recommend import RankedLists, RankingInputs, recommend
+from seda.recommender.recommend import RankedLists, recommend
 from seda.recommender.signals.social import friend_taste
 
 GENRES, DIM = 4, 6

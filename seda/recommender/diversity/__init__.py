@@ -6,6 +6,7 @@ are decided here too. Scores are never changed, only the order of places.
 
 from seda.recommender.diversity.arrivals import rotating_arrivals
 from seda.recommender.diversity.duplicates import duplicate_groups, normalised_title
+from seda.recommender.diversity.greedy import PAGE
 from seda.recommender.diversity.novelty import NEW_PER_TEN, new_to_user, quota
 from seda.recommender.diversity.projection import project
 from seda.recommender.diversity.selection import (
@@ -15,6 +16,7 @@ from seda.recommender.diversity.selection import (
     Diversity,
     Method,
     SelectedLists,
+    cap_labels,
     select,
 )
 
@@ -22,10 +24,12 @@ __all__ = [
     "DISPERSED",
     "MARGINAL",
     "NEW_PER_TEN",
+    "PAGE",
     "Cap",
     "Diversity",
     "Method",
     "SelectedLists",
+    "cap_labels",
     "duplicate_groups",
     "new_to_user",
     "normalised_title",

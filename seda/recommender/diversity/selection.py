@@ -127,7 +127,7 @@ def select(
             is_new=is_new,
             duplicate=_duplicates(scores, pool, duplicate_group),
             vectors=np.empty((0, 0), np.float32) if vectors is None else vectors,
-            caps=_labels(caps),
+            caps=cap_labels(caps),
             most=np.array([cap.most for cap in caps], np.int64),
             placed=np.empty((users, 0), np.int64) if arrivals is None else arrivals.copy(),
         )
@@ -150,7 +150,8 @@ def _rule(k: int, diversity: Diversity | None) -> Rule:
     )
 
 
-def _labels(caps: Sequence[Cap]) -> IntArray:
+def cap_labels(caps: Sequence[Cap]) -> IntArray:
+    """The labels of several caps, int32 `(caps, items)`; without a cap `(0, 1)`."""
     if not caps:
         return np.empty((0, 1), np.int32)
     return np.stack([cap.labels.astype(np.int32, copy=False) for cap in caps])
