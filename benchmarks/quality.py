@@ -10,6 +10,7 @@ import argparse
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,9 +18,17 @@ from implicit.als import AlternatingLeastSquares
 from implicit.bpr import BayesianPersonalizedRanking
 from implicit.nearest_neighbours import BM25Recommender
 
+from seda.recommender.clusters import cluster_items
 from seda.recommender.cores import single_threaded_blas
-from seda.recommender.evaluate import bootstrap, hit_table, ndcg_at, per_user_holdout, recall_at
-from seda.recommender.fitting import SignalConfig, fitted_lists, train_signals
+from seda.recommender.evaluate import (
+    bootstrap,
+    distance_at,
+    hit_table,
+    ndcg_at,
+    per_user_holdout,
+    recall_at,
+)
+from seda.recommender.fitting import SignalConfig, SignalModels, fitted_lists, train_signals
 from seda.recommender.learning import (
     TreeConfig,
     cross_fitted_rows,
@@ -32,6 +41,7 @@ from seda.recommender.models.listening import Listening
 from seda.recommender.models.popularity import train_popularity
 from seda.recommender.nearest import top_k_products
 from seda.recommender.ranking import LinearWeights
+from seda.recommender.rules import list_rules
 from seda.sandbox.lastfm_listening import LastfmListening, read_listening, read_validation
 
 SEED = 20_261_101
@@ -54,14 +64,15 @@ def main() -> None:
         listening = source.without(held)
     judged = {}
     for name, lists in methods(source, listening, arguments.folds):
-        judged[name] = _judged(lists, held)
+        judged[name] = _judged(lists, held, listening.item_tags)
         if arguments.lists:
             _write(arguments.lists, name, lists, source)
-    for name, (gains, recalls, coverage) in judged.items():
+    for name, (gains, recalls, coverage, first, whole) in judged.items():
         estimate, difference = bootstrap(gains, SEED), bootstrap(judged[OURS][0] - gains, SEED)
         print(
             f"{name:34s} ndcg@10 {estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]  "
             f"recall@20 {recalls.mean():.4f}  coverage@10 {coverage:.3f}  "
+            f"distance@10 {first:.3f} @50 {whole:.3f}  "
             f"ours {difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
         )
 
@@ -88,11 +99,11 @@ def methods(
         "design blend": LinearWeights(content=0, tags=0.5),
     }
     for name, ranker in rankers.items():
-        for quota in (True, False):
+        for kind, how in selections(models, listening).items():
             lists = fitted_lists(
-                models, listening, ranker, everyone=listening.plays, k=100, seed=SEED, quota=quota
+                models, listening, ranker, everyone=listening.plays, k=100, seed=SEED, **how
             )
-            yield f"ours: {name}, {'published' if quota else 'raw'}", lists.items
+            yield f"ours: {name}, {kind}", lists.items
     single = {
         "ALS + tags": models.als,
         "EASE + tags + friends": models.ease,
@@ -106,6 +117,24 @@ def methods(
     for name, model in single.items():
         yield name, _ranked(model.scores(listening), listening.plays)
     yield from _peers(listening.plays)
+
+
+def selections(models: SignalModels, listening: Listening) -> dict[str, dict[str, Any]]:
+    """How lists are made of the same scores: as published, with the quota alone, and raw.
+
+    Likeness and clusters are those of the tag space; the benchmark has no texts of artists.
+    """
+    clusters = cluster_items(models.tags.items, seed=SEED)
+    nobody = np.full(clusters.size, -1, np.int32)
+    rules = list_rules(
+        [""] * clusters.size, vectors=models.tags.items, genres=listening.item_tags,
+        clusters=clusters, artists=nobody, owners=nobody, arrived=np.zeros(clusters.size, np.bool_),
+    )  # fmt: skip
+    return {
+        "published": {"rules": rules, "clusters": clusters},
+        "not diversified": {"clusters": clusters},
+        "raw": {},
+    }
 
 
 def _peers(plays: sp.csr_matrix) -> Iterator[tuple[str, np.ndarray]]:
@@ -126,13 +155,17 @@ def _ranked(scores: np.ndarray, plays: sp.csr_matrix) -> np.ndarray:
     return top_k_products(identity, scores.T, 100, exclude=plays).items
 
 
-def _judged(lists: np.ndarray, held: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray, float]:
+def _judged(
+    lists: np.ndarray, held: sp.csr_matrix, tags: sp.csr_matrix
+) -> tuple[np.ndarray, np.ndarray, float, float, float]:
+    """NDCG@10 and Recall@20 by person, coverage@10, and mean distance by tags within 10 and 50."""
     counts = np.diff(held.indptr)
     some = counts > 0
     hits, counts = hit_table(lists, held)[some], counts[some]
     shown = lists[some, :10]
     coverage = np.unique(shown[shown >= 0]).size / held.shape[1]
-    return ndcg_at(hits, counts, 10), recall_at(hits, counts, 20), coverage
+    distances = [float(np.nanmean(distance_at(lists[some], tags, k))) for k in (10, 50)]
+    return ndcg_at(hits, counts, 10), recall_at(hits, counts, 20), coverage, *distances
 
 
 def _write(folder: Path, name: str, lists: np.ndarray, source: LastfmListening) -> None:

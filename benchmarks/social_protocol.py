@@ -67,16 +67,14 @@ def _one_seed(source: LastfmListening, seed: int, folds: int, trials: int) -> di
 
     config = SignalConfig()
     if trials:
-        config = tuned_config(listening, lambda _: listening, trials=trials, seed=seed, held=valid)
+        config = tuned_config(listening, valid, trials=trials, seed=seed)
     rows = together(cross_fitted_rows(listening, without, config=config, folds=folds, seed=seed))
     trees = fit_trees(rows, config=TreeConfig(), seed=seed)
     models = train_signals(listening, config=config, seed=seed)
     known = (listening.plays + valid).tocsr()
     lists = {
         OURS: _without_valid(
-            fitted_lists(
-                models, listening, trees, everyone=listening.plays, k=60, seed=seed, quota=False
-            ).items,
+            fitted_lists(models, listening, trees, everyone=listening.plays, k=60, seed=seed).items,
             valid,
         )
     }

@@ -69,6 +69,11 @@ def _pack(prefix: str, value: Any, out: Arrays) -> None:
 def _unpack(prefix: str, arrays: Arrays) -> Any:
     if prefix + "array" in arrays:
         return arrays[prefix + "array"]
+    if prefix + _KIND not in arrays:
+        raise UnknownPackedTypeError(
+            f"A stored intermediate result lacks {prefix.rstrip('/')!r}, which this version reads: "
+            "materialise its asset again."
+        )
     kind = str(arrays[prefix + _KIND])
     if kind == "none":
         return None

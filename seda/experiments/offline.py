@@ -27,7 +27,7 @@ from seda.recommender.evaluate import (
     Produced,
     evaluate_pipeline,
 )
-from seda.recommender.explain import TRENDING_SHARE, most_of, trending_in
+from seda.recommender.explain import trending_in
 from seda.recommender.fitting import (
     SignalConfig,
     SignalModels,
@@ -175,7 +175,7 @@ def _inputs(
         taste=_tastes(world, snapshot, everyone)[rows],
         item_vectors=world.vectors,
         popularity=popularity,
-        trending=most_of(popularity, TRENDING_SHARE),
+        trending=popularity,
         trending_in=trending_in(popularity, entity.genres),
         item_genres=entity.genres,
         user_genres=genres,

@@ -124,7 +124,8 @@ def interleaved(tables: Sequence[IntArray], k: int) -> CandidateLists:
     """
     wide = np.stack([np.ascontiguousarray(table, np.int32) for table in tables], axis=2)
     lists = _empty_lists(wide.shape[0], k)
-    _interleave(wide.reshape(wide.shape[0], -1), int(wide.max(initial=-1)) + 1, lists.items)
+    offered = wide.reshape(wide.shape[0], wide.shape[1] * wide.shape[2])
+    _interleave(offered, int(wide.max(initial=-1)) + 1, lists.items)
     places = np.broadcast_to(-np.arange(k, dtype=np.float32), lists.items.shape)
     np.copyto(lists.scores, places, where=lists.items >= 0)
     return lists

@@ -29,8 +29,6 @@ ANCHORS = 20
 """Most played items of a user that may be named as the anchor."""
 LIKED_GENRES = 10
 """Heaviest genres of a user that they may be told to like."""
-TRENDING_SHARE = 0.02
-"""Share of the catalogue that may be called trending."""
 MAIN_GENRES = 5
 """Heaviest genres of an item that it may be said to be of."""
 
@@ -55,17 +53,21 @@ class ReasonKind(enum.IntEnum):
     """No subject; the content or collaborative source proposed it, and nothing else is known."""
     TRENDING = 8
     """No subject; the item is among the most trending."""
+    RISING = 9
+    """No subject; the item is listened to more of late than before."""
 
 
 PREFERENCE = (
     ReasonKind.FRIENDS_HERE, ReasonKind.BECAUSE_YOU_LISTEN, ReasonKind.FRIENDS_LISTEN,
     ReasonKind.TRENDING_IN, ReasonKind.MATCHES_GENRE, ReasonKind.TRENDING, ReasonKind.POPULAR,
-    ReasonKind.FITS_TASTE,
+    ReasonKind.FITS_TASTE, ReasonKind.RISING,
 )  # fmt: skip
 """Which reasons are given first; the numbers of the kinds are stored and never change."""
 
 
-_WITHOUT_SUBJECT = (ReasonKind.POPULAR, ReasonKind.FITS_TASTE, ReasonKind.TRENDING)
+_WITHOUT_SUBJECT = (
+    ReasonKind.POPULAR, ReasonKind.FITS_TASTE, ReasonKind.TRENDING, ReasonKind.RISING,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,8 @@ class Evidence:
     proposed."""
     trending_in: Csr | None = None
     """`(items, genres)` from `trending_in`. None: in any genre of what is trending."""
+    rising: BoolArray | None = None
+    """`(items,)`: whether an item is listened to more of late than before."""
 
 
 def most_of(values: FloatArray, share: float) -> BoolArray:
@@ -166,6 +170,8 @@ def explain(indptr: LongArray, items: IntArray, sources: ByteArray, evidence: Ev
     holds[:, ReasonKind.POPULAR] = evidence.popular[items]
     by_taste = (sources & (Source.CONTENT | Source.COLLABORATIVE)) != 0
     holds[:, ReasonKind.FITS_TASTE] = by_taste & ~holds.any(axis=1)
+    if evidence.rising is not None:
+        holds[:, ReasonKind.RISING] = evidence.rising[items] & ~holds.any(axis=1)
     return _first_reasons(holds, subjects)
 
 
@@ -324,4 +330,5 @@ def render(
         ReasonKind.POPULAR: "Popular right now",
         ReasonKind.FITS_TASTE: "Close to your taste",
         ReasonKind.TRENDING: "Trending now",
+        ReasonKind.RISING: "Listened to more than usual",
     }[kind]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import scipy.sparse as sp
 
-from seda.recommender.arrays import Csr, FloatArray
+from seda.recommender.arrays import Csr, FloatArray, IntArray
 from seda.recommender.candidates import (
     CandidateLists,
     Source,
@@ -19,7 +19,7 @@ from seda.recommender.candidates import (
     social_candidates,
     with_presence,
 )
-from seda.recommender.clusters import cluster_items, home_clusters
+from seda.recommender.clusters import home_clusters
 from seda.recommender.features import WeightedRows
 from seda.recommender.inputs import RankingInputs
 from seda.recommender.models.als import AlsConfig, AlsFactors, fold_in, train_als
@@ -36,6 +36,7 @@ from seda.recommender.models.tag_neighbours import (
 from seda.recommender.models.walks import Walks, WalksConfig, train_walks
 from seda.recommender.ranking import Ranker
 from seda.recommender.recommend import RankedLists, recommend
+from seda.recommender.rules import ListRules
 from seda.recommender.signals.content import (
     TagSpace,
     TagSpaceConfig,
@@ -191,17 +192,17 @@ def fitted_candidates(inputs: RankingInputs, per_source: int) -> dict[Source, Ca
 
 def fitted_lists(
     models: SignalModels, listening: Listening, ranker: Ranker, *, everyone: Csr, k: int,
-    seed: int, quota: bool = True,
+    seed: int, rules: ListRules | None = None, clusters: IntArray | None = None,
 ) -> RankedLists:  # fmt: skip
-    """The lists as they are published, from the fits alone: candidates, ranking, novelty quota.
+    """The lists as they are published, from the fits alone: candidates, ranking, selection.
 
-    Clusters are those of the tag space. Without `quota` nobody has a home cluster and every
-    candidate is new: the raw ranking.
+    Without `rules` lists are not diversified; without `clusters` int32 `(items,)` nobody has a home
+    and every candidate is new. Without both they are the raw ranking.
     """
     inputs = fitted_inputs(models, listening, everyone)
-    if quota:
-        clusters = cluster_items(models.tags.items, seed=seed)
+    if clusters is not None:
         homes = home_clusters(listening.plays, clusters)
         inputs = replace(inputs, clusters=clusters, home_clusters=homes)
-    inputs = replace(inputs, lists=fitted_candidates(inputs, PER_SOURCE))
-    return recommend(inputs, weights=ranker, k=k)
+    lists = fitted_candidates(inputs, PER_SOURCE)
+    inputs = replace(inputs, lists=lists, rules=rules or ListRules())
+    return recommend(inputs, weights=ranker, k=k, seed=seed)

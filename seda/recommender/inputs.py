@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from seda.recommender.arrays import BoolArray, Csr, FloatArray, IntArray, LongArray
+from seda.recommender.arrays import Csr, FloatArray, IntArray, LongArray
 from seda.recommender.candidates import CandidateLists, CandidatePool, Source, union
 from seda.recommender.features import WeightedRows
 from seda.recommender.rules import ListRules
@@ -75,8 +75,8 @@ class RankingInputs:
     """`fatigue.ignored_impressions`."""
     response_rates: FloatArray | None = None
     """`(I,)` from `response.smoothed_rates`, NaN for not known."""
-    trending: BoolArray | None = None
-    """`(I,)`: may be called trending, from `explain.most_of`."""
+    trending: FloatArray | None = None
+    """`(I,)`: by how much more than before an item is listened to; positive is more."""
     trending_in: Csr | None = None
     """`(I, genres)` from `explain.trending_in`."""
     rules: ListRules = field(default_factory=ListRules)

@@ -12,6 +12,12 @@ import numpy as np
 
 from seda.recommender.arrays import Csr, DoubleArray, FloatArray
 from seda.recommender.evaluate import bootstrap, per_user_holdout
+from seda.recommender.feedback import (
+    LoggedImpressions,
+    gains_of_logged,
+    logged_rows,
+    older_and_newer,
+)
 from seda.recommender.fitting import SignalConfig
 from seda.recommender.learning import (
     TrainingRows,
@@ -31,7 +37,7 @@ from seda.recommender.ranking import LinearWeights, Ranker, raw_scores
 from seda.recommender.trees import TreeRanker
 from seda.recommender.tuning import DataSize, holdout_ndcg, search
 
-DESIGN, TUNED, LAMBDARANK = "linear", "tuned", "lambdarank"
+DESIGN, TUNED, LAMBDARANK, FEEDBACK = "linear", "tuned", "lambdarank", "feedback"
 """Kinds of rankers, as the registry names them: from the simplest to the most able."""
 ALS_SPACE: Mapping[str, Sequence[Any]] = {
     "factors": (16, 24, 32, 48),
@@ -58,6 +64,8 @@ class LearningPlan:
     """Folds of interactions held out in turn; the last of them judges."""
     fewest_hits: int = 2000
     """Held-out interactions among the candidates below which nothing is learned."""
+    fewest_answers: int = 500
+    """Answered impressions below which nothing is learned from feedback."""
     tolerance: float = 0.1
     """Share by which a count may drift before everything is learned again."""
     trees: TreeConfig = field(default_factory=TreeConfig)
@@ -74,12 +82,18 @@ class LearnedRankers:
     trees: TreeRanker | None
     judged: Mapping[str, DoubleArray]
     """By kind, NDCG@10 of each person of the judging fold, in the same order."""
+    feedback: TreeRanker | None = None
+    """Trees that learned from what was shown too."""
+    judged_live: Mapping[str, DoubleArray] = field(default_factory=dict)
+    """By kind, debiased NDCG of each person in the newest impressions, in the same order."""
 
     def ranker(self, kind: str, design: LinearWeights) -> Ranker:
         """The ranker of a kind, or the next simpler one where it could not be learned."""
-        if kind == LAMBDARANK and self.trees is not None:
+        if kind == FEEDBACK and self.feedback is not None:
+            return self.feedback
+        if kind in (FEEDBACK, LAMBDARANK) and self.trees is not None:
             return self.trees
-        if kind in (LAMBDARANK, TUNED) and self.tuned is not None:
+        if kind in (FEEDBACK, LAMBDARANK, TUNED) and self.tuned is not None:
             return self.tuned
         return design
 
@@ -87,11 +101,14 @@ class LearnedRankers:
 def learn(
     listening: Listening, *, plan: LearningPlan, seed: int, size: DataSize | None = None,
     without: Without | None = None, item_vectors: FloatArray | None = None,
+    logged: LoggedImpressions | None = None,
 ) -> LearnedRankers:  # fmt: skip
-    """Searches hyper-parameters, learns both rankers and judges them; deterministic in `seed`.
+    """Searches hyper-parameters, learns the rankers and judges them; deterministic in `seed`.
 
-    `without` says what is left of `listening` without held-out pairs (None: only the plays go);
-    `size` is that of the data that `listening` was sampled from.
+    `logged` is what was shown to the region's people: with enough answers a third ranker learns
+    from it too, judged on the newest of it beside the others. `without` says what is left of
+    `listening` without held-out pairs (None: only the plays go); `size` is that of the data that
+    `listening` was sampled from.
     """
     users, items = listening.plays.shape
     size = size or DataSize(users, items, int(listening.plays.nnz))
@@ -99,30 +116,33 @@ def learn(
     if listening.plays.nnz < plan.fewest_hits:
         return nothing
     rest = without or (lambda held: replace(listening, plays=pairs_without(listening.plays, held)))
-    config = tuned_config(listening, rest, trials=plan.trials, seed=seed)
+    _, held = per_user_holdout(listening.plays, 0.2, seed)
+    config = tuned_config(rest(held), held, trials=plan.trials, seed=seed)
     folds = cross_fitted_rows(
         listening, rest, config=config, folds=plan.folds, seed=seed, item_vectors=item_vectors
     )
     if sum(int(fold.relevant.sum()) for fold in folds) < plan.fewest_hits:
         return replace(nothing, config=config)
     judged = _judged(folds[-1], *_fitted(together(folds[:-1]), plan, seed))
-    tuned, trees = _fitted(together(folds), plan, seed)
-    return LearnedRankers(size, config, tuned, trees, judged)
+    rows = together(folds)
+    tuned, trees = _fitted(rows, plan, seed)
+    found = LearnedRankers(size, config, tuned, trees, judged)
+    if logged is None or int(logged.answered.sum()) < plan.fewest_answers:
+        return found
+    return _with_feedback(found, rows, logged, plan, seed)
 
 
-def tuned_config(listening: Listening, without: Without, *, trials: int, seed: int) -> SignalConfig:
-    """The best ALS and EASE that the search finds on one inner holdout."""
+def tuned_config(listening: Listening, held: Csr, *, trials: int, seed: int) -> SignalConfig:
+    """The best ALS and EASE that the search finds by `held`, of which `listening` knows nothing."""
     config = SignalConfig()
-    _, held = per_user_holdout(listening.plays, 0.2, seed)
-    rest = without(held)
 
     def als(values: Mapping[str, Any]) -> float:
-        fitted = train_als(rest, config=replace(config.als, fits=1, **values), seed=seed)
-        return holdout_ndcg(fitted, rest, held)
+        fitted = train_als(listening, config=replace(config.als, fits=1, **values), seed=seed)
+        return holdout_ndcg(fitted, listening, held)
 
     def ease(values: Mapping[str, Any]) -> float:
-        fitted = train_ease(rest, config=replace(config.ease, **values))
-        return holdout_ndcg(fitted, rest, held)
+        fitted = train_ease(listening, config=replace(config.ease, **values))
+        return holdout_ndcg(fitted, listening, held)
 
     found = [
         search(space, score, trials=trials, seed=seed,
@@ -150,14 +170,26 @@ def sampled(listening: Listening, people: int, seed: int) -> Listening:
     )
 
 
-def best_kind(judged: Sequence[Mapping[str, DoubleArray]], *, seed: int) -> str:
+def best_kind(
+    judged: Sequence[Mapping[str, DoubleArray]],
+    *,
+    seed: int,
+    judged_live: Sequence[Mapping[str, DoubleArray]] = (),
+) -> str:
     """The ablest kind of ranker that evaluation tells from the simpler ones.
 
     A kind takes the place of the best so far when the 95 % interval of the paired difference lies
-    above zero. `judged` are several types' `LearnedRankers.judged`.
+    above zero. `judged` are several types' `LearnedRankers.judged`, and `judged_live` theirs: what
+    learned from feedback is compared on feedback.
     """
-    best = DESIGN
-    for kind in (TUNED, LAMBDARANK):
+    best = _ablest(DESIGN, (TUNED, LAMBDARANK), judged, seed)
+    return _ablest(best, (FEEDBACK,), judged_live, seed)
+
+
+def _ablest(
+    best: str, kinds: Sequence[str], judged: Sequence[Mapping[str, DoubleArray]], seed: int
+) -> str:
+    for kind in kinds:
         pairs = [(each[kind], each[best]) for each in judged if kind in each]
         if not pairs:
             continue
@@ -169,6 +201,27 @@ def best_kind(judged: Sequence[Mapping[str, DoubleArray]], *, seed: int) -> str:
 
 def _fitted(rows: TrainingRows, plan: LearningPlan, seed: int) -> tuple[LinearWeights, TreeRanker]:
     return fit_linear(rows), fit_trees(rows, config=plan.trees, seed=seed)
+
+
+def _with_feedback(
+    found: LearnedRankers, rows: TrainingRows, logged: LoggedImpressions, plan: LearningPlan,
+    seed: int,
+) -> LearnedRankers:  # fmt: skip
+    """Judged on the newest impressions, which the judged trees have not seen; then fitted to all.
+
+    Held-out interactions stay beside the impressions: those show only what was ranked high, and
+    trees must also know what not to rank there.
+    """
+    older, newest = older_and_newer(logged)
+    past = fit_trees(together([rows, logged_rows(older)]), config=plan.trees, seed=seed)
+    rankers = {DESIGN: LinearWeights(), TUNED: found.tuned, LAMBDARANK: found.trees, FEEDBACK: past}
+    live = {
+        kind: gains_of_logged(raw_scores(ranker, newest.inputs), newest)
+        for kind, ranker in rankers.items()
+        if ranker is not None
+    }
+    trees = fit_trees(together([rows, logged_rows(logged)]), config=plan.trees, seed=seed)
+    return replace(found, feedback=trees, judged_live=live)
 
 
 def _judged(rows: TrainingRows, tuned: LinearWeights, trees: TreeRanker) -> dict[str, DoubleArray]:

@@ -74,6 +74,10 @@ class TrainingRows:
     sizes: LongArray
     held: LongArray
     """int64 `(persons,)`: held-out items, whether they became candidates or not."""
+    positions: LongArray
+    """int64 `(n,)`: the place where a row was shown, 0 where its outcome owes nothing to one."""
+    weights: DoubleArray
+    """float64 `(n,)`: how much a row counts."""
 
 
 def cross_fitted_rows(
@@ -125,6 +129,8 @@ def held_out_rows(
                 relevant[kept],
                 np.diff(pool.indptr)[useful],
                 np.diff(held[chosen].indptr)[useful].astype(np.int64),
+                positions=np.zeros(int(kept.sum()), np.int64),
+                weights=np.ones(int(kept.sum())),
             )
         )
     return together(parts)
@@ -193,14 +199,18 @@ def fit_linear(rows: TrainingRows, *, ridge: float = 1e-4) -> LinearWeights:
 
 
 def fit_trees(rows: TrainingRows, *, config: TreeConfig, seed: int) -> TreeRanker:
-    """LambdaRank trees on the rows; deterministic in `seed`. LightGBM is imported only here."""
+    """LambdaRank trees on the rows; deterministic in `seed`. LightGBM is imported only here.
+
+    What the places explain of shown rows' outcomes is learned apart, and is not in the trees.
+    """
     import lightgbm
 
     inputs = rows.inputs.copy()
     inputs[:, INPUTS.index("ignored_impressions")] = 0  # every ranker discounts these alike
     data = lightgbm.Dataset(
-        inputs, rows.relevant.astype(np.int32), group=rows.sizes, feature_name=list(INPUTS)
-    )
+        inputs, rows.relevant.astype(np.int32), group=rows.sizes, weight=rows.weights,
+        position=rows.positions if rows.positions.any() else None, feature_name=list(INPUTS),
+    )  # fmt: skip
     parameters = {
         "objective": "lambdarank",
         "num_leaves": config.leaves,

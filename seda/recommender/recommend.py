@@ -26,7 +26,14 @@ from seda.recommender.diversity import (
     rotating_arrivals,
     select,
 )
-from seda.recommender.explain import MAX_REASONS, Evidence, Reasons, explain, most_of, unit_rows
+from seda.recommender.explain import (
+    MAX_REASONS,
+    Evidence,
+    Reasons,
+    explain,
+    most_of,
+    unit_rows,
+)
 from seda.recommender.exploration import Exploration, Explored, explore
 from seda.recommender.features import FEATURES, FeatureTable, build_features
 from seda.recommender.inputs import RankingInputs
@@ -49,6 +56,8 @@ CONTENT_ANCHOR_SIMILARITY = 0.4
 """Least cosine of content vectors for "because you listen to", where there are no factors."""
 POPULAR_SHARE = 0.02
 """Share of the catalogue that may be called popular."""
+TRENDING_SHARE = 0.02
+"""Share of the catalogue that may be called trending."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +110,8 @@ class _Policy:
     anchor_vectors: FloatArray | None
     anchor_similarity: float
     popular: BoolArray
+    trending: BoolArray | None
+    rising: BoolArray | None
 
 
 def recommend(
@@ -145,7 +156,12 @@ def _policy(
         vectors, similarity = unit_rows(inputs.item_factors), FACTOR_ANCHOR_SIMILARITY
     elif inputs.item_vectors is not None:
         vectors, similarity = unit_rows(inputs.item_vectors), CONTENT_ANCHOR_SIMILARITY
-    return _Policy(ranker, k, diversity, exploration, seed, vectors, similarity, popular)
+    trends = rises = None
+    if inputs.trending is not None:
+        trends, rises = most_of(inputs.trending, TRENDING_SHARE), inputs.trending > 0
+    return _Policy(
+        ranker, k, diversity, exploration, seed, vectors, similarity, popular, trends, rises
+    )
 
 
 def _recommend_chunk(inputs: RankingInputs, policy: _Policy) -> RankedLists:
@@ -273,8 +289,9 @@ def _reasons(
         friend_counts=inputs.friend_counts,
         item_genres=inputs.item_genres,
         user_genres=inputs.user_genres,
-        trending=inputs.trending,
+        trending=policy.trending,
         trending_in=inputs.trending_in,
+        rising=policy.rising,
     )
     return explain(indptr, pool.items[flat], pool.sources[flat], evidence)
 

@@ -26,10 +26,13 @@ class DataSize:
     users: int
     items: int
     entries: int
+    answers: int = 0
+    """Answered impressions."""
 
     def drifted(self, now: "DataSize", tolerance: float) -> bool:
         """Whether any count moved by more than this share of what it was."""
-        counts = ((self.users, now.users), (self.items, now.items), (self.entries, now.entries))
+        counts = ((self.users, now.users), (self.items, now.items), (self.entries, now.entries),
+                  (self.answers, now.answers))  # fmt: skip
         return any(abs(new - old) > tolerance * max(old, 1) for old, new in counts)
 
 

@@ -13,8 +13,10 @@ from seda.activity.snapshot import FromSnapshot, RegionSnapshot
 from seda.database.arrays import UnknownPackedTypeError, unpack
 from seda.database.regions import Region, RegionalDatabase
 from seda.experiments.listening import listening_of
+from seda.feedback.impressions import load_logged
 from seda.recommender.learned import (
     DESIGN,
+    FEEDBACK,
     LAMBDARANK,
     TUNED,
     LearnedRankers,
@@ -36,7 +38,10 @@ DESIGN_VERSION = "linear-design-1"
 
 
 @dg.asset(
-    deps=[dg.AssetKey(["seda", f"{kind}s_vectors"]) for kind in ("artist", "playlist", "room")],
+    deps=[
+        *(dg.AssetKey(["seda", f"{kind}s_vectors"]) for kind in ("artist", "playlist", "room")),
+        dg.AssetKey(["seda", "impressions"]),
+    ],
     group_name="ranking",
     owners=["team:recommendations"],
     kinds={"python", "lightgbm"},
@@ -48,8 +53,8 @@ def learned_rankers(
     platform: dg.ResourceParam[Platform], interaction_matrices: StoredValues
 ) -> dg.Output[dict]:
     """Per region and type: the models' hyper-parameters, a tuned blend and LambdaRank trees,
-    learned on inner holdouts of interactions. Registered as challengers; the one that evaluation
-    tells from the simpler ones becomes active."""
+    learned on inner holdouts of interactions, and trees that learned from impressions too.
+    Registered as challengers; what evaluation tells from the simpler ones becomes active."""
     results: dict[str, FromSnapshot] = {}
     metadata: dict[str, int | float | str] = {}
     for database in platform.databases:
@@ -63,8 +68,9 @@ def learned_rankers(
         if any(learned[kind] is not before.get(kind) for kind in learned):
             metadata[f"best_{region}"] = _register(database, learned)
         for kind, each in learned.items():
-            for ranker, gains in each.judged.items():
-                metadata[f"{kind}_ndcg_{ranker}_{region}"] = float(np.mean(gains))
+            for measure, judged in (("ndcg", each.judged), ("live_ndcg", each.judged_live)):
+                for ranker, gains in judged.items():
+                    metadata[f"{kind}_{measure}_{ranker}_{region}"] = float(np.mean(gains))
         results[region] = FromSnapshot(snapshot.version, learned)
         metadata[f"seconds_{region}"] = perf_counter() - started
     return dg.Output(results, metadata=metadata)
@@ -75,7 +81,10 @@ def _current(
     before: LearnedRankers | None,
 ) -> LearnedRankers:  # fmt: skip
     entity = snapshot.entities[kind]
-    size = DataSize(len(snapshot.user_ids), len(entity.ids), int(entity.plays.nnz))
+    logged = load_logged(database, kind)
+    size = DataSize(
+        len(snapshot.user_ids), len(entity.ids), int(entity.plays.nnz), int(logged.answered.sum())
+    )
     if before is not None and not before.size.drifted(size, PLAN.tolerance):
         return before
     sample = sampled(listening_of(snapshot, entity), PLAN.people, SEED)
@@ -83,7 +92,7 @@ def _current(
     if sample.plays.nnz >= PLAN.fewest_hits:
         space = platform.active_space(database.region)
         vectors = AlignedVectors(database, kind, entity).in_space(space)
-    return learn(sample, size=size, plan=PLAN, seed=SEED, item_vectors=vectors)
+    return learn(sample, size=size, plan=PLAN, seed=SEED, item_vectors=vectors, logged=logged)
 
 
 def _stored(platform: Platform, region: Region) -> dict[str, LearnedRankers]:
@@ -98,7 +107,7 @@ def _stored(platform: Platform, region: Region) -> dict[str, LearnedRankers]:
 
 
 def _register(database: RegionalDatabase, learned: dict[str, LearnedRankers]) -> str:
-    """Registers both challengers and promotes the best; without a verdict nothing changes.
+    """Registers the challengers and promotes the best; without a verdict nothing changes.
 
     A version that was pinned by hand stays until the next time that something is learned.
     """
@@ -106,15 +115,23 @@ def _register(database: RegionalDatabase, learned: dict[str, LearnedRankers]) ->
     with database.transaction() as connection:
         if not judged:
             return get_active(connection, BLEND).version
-        entries = sum(each.size.entries for each in learned.values())
-        for kind in (TUNED, LAMBDARANK):
-            version = ModelVersion(BLEND, f"{kind}-{entries}", kind, {})
+        data = sum(each.size.entries + each.size.answers for each in learned.values())
+        for kind in (TUNED, LAMBDARANK, FEEDBACK):
             metrics = {
-                name: float(np.mean(each.judged[kind]))
-                for name, each in learned.items() if kind in each.judged
+                measure: {
+                    name: float(np.mean(gains[kind])) for name, gains in by_type.items()
+                    if kind in gains
+                }
+                for measure, by_type in (
+                    ("inner_ndcg_at_10", {name: each.judged for name, each in learned.items()}),
+                    ("live_ndcg", {name: each.judged_live for name, each in learned.items()}),
+                )
             }  # fmt: skip
-            register(connection, version, {"inner_ndcg_at_10": metrics})
-        best = best_kind(judged, seed=SEED)
-        version_name = DESIGN_VERSION if best == DESIGN else f"{best}-{entries}"
+            if any(metrics.values()):
+                version = ModelVersion(BLEND, f"{kind}-{data}", kind, {})
+                register(connection, version, metrics)
+        live = [each.judged_live for each in learned.values()]
+        best = best_kind(judged, seed=SEED, judged_live=live)
+        version_name = DESIGN_VERSION if best == DESIGN else f"{best}-{data}"
         promote(connection, BLEND, version_name)
         return version_name

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from seda.activity.affinity import genre_affinity
-from seda.activity.impressions import load_responses, load_shown
 from seda.activity.snapshot import (
     Presence,
     RegionSnapshot,
@@ -15,9 +14,10 @@ from seda.activity.snapshot import (
 from seda.database.regions import RegionalDatabase, Shard
 from seda.embeddings.spaces import EmbeddingSpace, InSpace
 from seda.experiments.listening import listening_of, rules_of
+from seda.feedback.impressions import load_responses, load_shown
 from seda.recommender.candidates import CandidatePool
 from seda.recommender.clusters import home_clusters
-from seda.recommender.explain import TRENDING_SHARE, most_of, trending_in
+from seda.recommender.explain import trending_in
 from seda.recommender.fatigue import ignored_impressions
 from seda.recommender.fitting import SignalModels, fitted_inputs
 from seda.recommender.inputs import RankingInputs
@@ -48,7 +48,6 @@ class RankingData:
         self._rules = rules_of(
             database, snapshot, kind, clusters=clusters, vectors=self._vectors.in_space(space)
         )
-        self._trending = most_of(self._popularity.trending, TRENDING_SHARE)
         self._trending_in = trending_in(self._popularity.trending, entity.genres)
 
     def inputs(
@@ -68,7 +67,7 @@ class RankingData:
             presence_logs=None if presence is None else presence.logs,
             popularity=self._popularity.popularity,
             recency=self._popularity.recency,
-            trending=self._trending,
+            trending=self._popularity.trending,
             trending_in=self._trending_in,
             item_genres=entity.genres,
             user_genres=genre_affinity(snapshot, rows),

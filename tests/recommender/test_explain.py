@@ -45,6 +45,7 @@ def case(request):
         user_genres=sparse(random, USERS, GENRES, 0.2),
         trending=most_of(trends, 0.1),
         trending_in=trending_in(trends, genres),
+        rising=trends > 0.2,
     )
     indptr = np.arange(USERS + 1, dtype=np.int64) * ITEMS
     items = np.tile(np.arange(ITEMS, dtype=np.int32), USERS)
@@ -86,6 +87,8 @@ def changes_for(kind, case, row, subject):
             return {"trending_in": without_pair(evidence.trending_in, item, subject)}
         case ReasonKind.TRENDING:
             return {"trending": evidence.trending & (np.arange(ITEMS) != item)}
+        case ReasonKind.RISING:
+            return {"rising": evidence.rising & (np.arange(ITEMS) != item)}
         case ReasonKind.POPULAR:
             return {"popular": evidence.popular & (np.arange(ITEMS) != item)}
         case _:

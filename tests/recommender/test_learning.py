@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from seda.recommender.diversity import Cap, project
 from seda.recommender.fitting import SignalConfig, fitted_lists, train_signals
 from seda.recommender.learned import (
     DESIGN,
@@ -29,6 +30,7 @@ from seda.recommender.learning import (
 from seda.recommender.models.als import AlsConfig
 from seda.recommender.models.ease import EaseConfig
 from seda.recommender.ranking import INPUTS, LinearWeights, contributions_of, raw_scores
+from seda.recommender.rules import ListRules
 from seda.recommender.signals.content import TagSpaceConfig
 from seda.recommender.trees import TreeRanker, tree_contributions, tree_scores
 from seda.recommender.tuning import DataSize, Trial, search
@@ -52,7 +54,8 @@ def rows_of(seed: int, people: int = 200, width: int = 30) -> TrainingRows:
     relevant[::width] = True
     sizes = np.full(people, width)
     held = np.add.reduceat(relevant.astype(np.int64), np.arange(0, wish.size, width))
-    return TrainingRows(inputs, relevant, sizes, held)
+    shown = {"positions": np.zeros(wish.size, np.int64), "weights": np.ones(wish.size)}
+    return TrainingRows(inputs, relevant, sizes, held, **shown)
 
 
 def test_each_pair_is_held_out_once_and_no_item_vanishes():
@@ -114,7 +117,7 @@ def test_trees_are_those_of_the_library_and_beat_the_blend_where_it_bends():
 def test_the_gain_of_rows_counts_what_never_became_a_candidate():
     rows = TrainingRows(
         np.zeros((3, len(INPUTS)), np.float32), np.array([False, True, True]),
-        np.array([2, 1]), np.array([1, 2]),
+        np.array([2, 1]), np.array([1, 2]), np.zeros(3, np.int64), np.ones(3),
     )  # fmt: skip
     gains = ndcg_of_rows(np.array([1.0, 0.5, 9]), rows)
     np.testing.assert_allclose(gains, [1 / np.log2(3), 1 / (1 + 1 / np.log2(3))])
@@ -150,14 +153,18 @@ def test_lists_of_the_fits_hold_nothing_known_and_both_rankings_are_given():
     listening = scenes()
     models = train_signals(listening, config=CONFIG, seed=1)
     weights = LinearWeights(content=0, ease=1)
-    for quota in (True, False):
+    clusters = (np.arange(ITEMS) % 5).astype(np.int32)
+    rules = ListRules(likeness=project(models.tags.items), caps=(Cap(clusters, 3),))
+    for how in ({"clusters": clusters, "rules": rules}, {"clusters": clusters}, {}):
         lists = fitted_lists(
-            models, listening, weights, everyone=listening.plays, k=10, seed=1, quota=quota
+            models, listening, weights, everyone=listening.plays, k=10, seed=1, **how
         )
         known = listening.plays.toarray()[np.arange(USERS)[:, None], np.maximum(lists.items, 0)]
         assert not known[lists.items >= 0].any()
         assert (lists.items >= 0).all()
-        assert quota or lists.is_new.all()
+        assert how or lists.is_new.all()
+        most = max(np.bincount(clusters[row[row >= 0]]).max() for row in lists.items)
+        assert most <= 3 or "rules" not in how
 
 
 def test_a_sample_keeps_the_friendships_inside_it():

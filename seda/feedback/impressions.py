@@ -12,6 +12,8 @@ from seda.activity.snapshot import RegionSnapshot, pair_matrices
 from seda.database.copy import read_fixed
 from seda.database.identifiers import IdIndex
 from seda.database.regions import RegionalDatabase
+from seda.recommender.feedback import LoggedImpressions
+from seda.recommender.ranking import INPUTS
 
 _ANSWERS = "event_type in ('rec_click', 'listen_30s', 'room_join')"
 _SHOWN = """
@@ -39,6 +41,24 @@ _BY_PLACE = """
           from seda.impressions i
           where i.entity_type = '{kind}' and i.shown_at > seda.clock() - interval '30 days') each
     group by entity_id, position"""
+
+_MOST_LOGGED = 500_000
+_LOGGED = """
+    select hashtextextended(i.user_id::text || ':' ||
+               coalesce(i.request_id, i.shown_at::text), 0)::int8 as request,
+           hashtextextended(i.user_id::text, 0)::int8, i.position::int8,
+           greatest(i.propensity, 1e-9)::float8,
+           (extract(epoch from i.shown_at) / 86400)::float8,
+           exists (select from seda.fact_events e
+                   where e.user_id = i.user_id and e.{answers}
+                     and e.props ->> 'entity_id' = i.entity_id::text
+                     and e.created_at between i.shown_at and i.shown_at + interval '1 day'),
+           {inputs}
+    from (select * from seda.impressions
+          where entity_type = '{kind}' and shown_at > seda.clock() - interval '30 days'
+            and array_length(features, 1) = {width} and array_position(features, null) is null
+          order by shown_at desc limit {most}) i
+    order by request, i.position"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +112,31 @@ def load_responses(
         positions[kept].astype(np.int64),
         shown[kept].astype(np.float64),
         answered[kept].astype(np.float64),
+    )
+
+
+def load_logged(database: RegionalDatabase, entity_type: str) -> LoggedImpressions:
+    """The newest impressions of the last 30 days, at most half a million.
+
+    Only those whose `features` are as many as our inputs: another version's have other columns.
+    """
+    width = len(INPUTS)
+    inputs = ", ".join(f"i.features[{place + 1}]::float4" for place in range(width))
+    query = _of(_LOGGED, entity_type).replace("{inputs}", inputs)
+    query = query.replace("{width}", str(width)).replace("{most}", str(_MOST_LOGGED))
+    kinds = ["int8", "int8", "int8", "float8", "float8", "bool", *["float4"] * width]
+    with database.transaction() as connection:
+        requests, people, positions, propensities, days, answered, *columns = read_fixed(
+            connection, query, kinds
+        )
+    return LoggedImpressions(
+        np.column_stack(columns).astype(np.float32),
+        answered.astype(bool),
+        positions,
+        propensities,
+        days,
+        requests,
+        people,
     )
 
 

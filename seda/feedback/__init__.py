@@ -1,0 +1,1 @@
+"""What people make of what they are shown: impressions, answers, suppressions."""
