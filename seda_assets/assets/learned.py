@@ -4,6 +4,8 @@ Nothing of a person leaves their region; each learns for itself. Learned again w
 drifted, else what was learned before is handed on.
 """
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from time import perf_counter
 
 import dagster as dg
@@ -14,6 +16,7 @@ from seda.database.arrays import UnknownPackedTypeError, unpack
 from seda.database.regions import Region, RegionalDatabase
 from seda.experiments.listening import listening_of
 from seda.feedback.impressions import load_logged
+from seda.recommender.arrays import DoubleArray
 from seda.recommender.learned import (
     DESIGN,
     FEEDBACK,
@@ -111,27 +114,27 @@ def _register(database: RegionalDatabase, learned: dict[str, LearnedRankers]) ->
 
     A version that was pinned by hand stays until the next time that something is learned.
     """
-    judged = [each.judged for each in learned.values() if each.judged]
+    inner = {name: each.judged for name, each in learned.items() if each.judged}
+    live = {name: each.judged_live for name, each in learned.items() if each.judged_live}
+    data = sum(each.size.entries + each.size.answers for each in learned.values())
     with database.transaction() as connection:
-        if not judged:
+        if not inner:
             return get_active(connection, BLEND).version
-        data = sum(each.size.entries + each.size.answers for each in learned.values())
         for kind in (TUNED, LAMBDARANK, FEEDBACK):
-            metrics = {
-                measure: {
-                    name: float(np.mean(gains[kind])) for name, gains in by_type.items()
-                    if kind in gains
-                }
-                for measure, by_type in (
-                    ("inner_ndcg_at_10", {name: each.judged for name, each in learned.items()}),
-                    ("live_ndcg", {name: each.judged_live for name, each in learned.items()}),
-                )
-            }  # fmt: skip
+            metrics = {"inner_ndcg_at_10": _means(inner, kind), "live_ndcg": _means(live, kind)}
+            config = _weights(learned) if kind == TUNED else {}
             if any(metrics.values()):
-                version = ModelVersion(BLEND, f"{kind}-{data}", kind, {})
-                register(connection, version, metrics)
-        live = [each.judged_live for each in learned.values()]
-        best = best_kind(judged, seed=SEED, judged_live=live)
-        version_name = DESIGN_VERSION if best == DESIGN else f"{best}-{data}"
-        promote(connection, BLEND, version_name)
-        return version_name
+                register(connection, ModelVersion(BLEND, f"{kind}-{data}", kind, config), metrics)
+        best = best_kind([*inner.values()], seed=SEED, judged_live=[*live.values()])
+        version = DESIGN_VERSION if best == DESIGN else f"{best}-{data}"
+        promote(connection, BLEND, version)
+        return version
+
+
+def _means(judged: dict[str, Mapping[str, DoubleArray]], kind: str) -> dict[str, float]:
+    return {name: float(np.mean(each[kind])) for name, each in judged.items() if kind in each}
+
+
+def _weights(learned: dict[str, LearnedRankers]) -> dict[str, dict[str, float]]:
+    """The tuned blend's weights by type, for whoever reads the registry."""
+    return {name: asdict(each.tuned) for name, each in learned.items() if each.tuned is not None}

@@ -1,9 +1,13 @@
 """The whole graph on the smoke world: everybody gets explained, new, allowed things."""
 
 import dagster as dg
+import numpy as np
 import pytest
 
+from seda.database.arrays import unpack
 from seda.database.regions import Region
+from seda.recommender.ranking import contributions_of, linear_weights, score_of
+from seda.registry.models import BLEND, get_active
 from seda_assets.assets.sources import SOURCES
 from seda_assets.automation.sensors import unserved_people, unserved_shards
 from seda_assets.definitions import build_definitions
@@ -143,6 +147,38 @@ def test_stored_contributions_give_the_stored_score(world: World) -> None:
         f"jsonb_array_elements_text(context -> 'contributions') v))))) from ({_SERVED}) r",
     )[0]
     assert worst < 1e-9
+
+
+def test_stored_signals_and_the_model_give_the_stored_score(world: World) -> None:
+    with world.platform.databases[Region.GLOBAL].transaction() as connection:
+        model = get_active(connection, BLEND)
+    storage = world.platform.storages[Region.GLOBAL]
+    learned = unpack(storage.get_arrays("learned_rankers/global")).value
+    design = linear_weights(model.kind, model.config)
+    for kind, found in learned.items():
+        rows = _rows(
+            world,
+            f"select score, context -> 'signals', model_version from ({_SERVED}) r "
+            f"where entity_type = '{kind}'",
+        )
+        scores, signals, versions = zip(*rows, strict=True)
+        assert set(versions) == {model.version}
+        ranker = found.ranker(model.kind, design)
+        again = score_of(contributions_of(ranker, np.array(signals, np.float32)))
+        np.testing.assert_allclose(again, scores, atol=1e-9)
+
+
+def test_one_place_explores_outside_the_first_ten_and_logs_its_chance(world: World) -> None:
+    rows = _rows(
+        world,
+        "select rank, (context -> 'exploration' ->> 'propensity')::float8, "
+        "context -> 'exploration' ->> 'instead_of', entity_id::text "
+        f"from ({_SERVED}) r where context ? 'exploration'",
+    )
+    assert rows
+    assert {rank for rank, *_ in rows} == {15}
+    assert all(0 < propensity <= 1 for _, propensity, *_ in rows)
+    assert all(instead != shown for *_, instead, shown in rows)
 
 
 def test_a_second_run_publishes_a_new_generation_of_the_same_lists(world: World) -> None:

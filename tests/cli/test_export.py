@@ -112,6 +112,22 @@ def test_a_csv_has_the_served_lists_best_first(
     assert [each.name for each in tmp_path.iterdir()] == ["artists.csv"]
 
 
+def test_what_was_ranked_stands_where_a_place_explores(
+    published: Published, database: RegionalDatabase, tmp_path: Path
+) -> None:
+    published.generation("artist", [("ada", 11, 1, 0.25)])
+    published.connection.execute(
+        "update seda.recommendations set context = jsonb_build_object('exploration', "
+        "jsonb_build_object('propensity', 0.002, 'ranked_score', 0.5, 'instead_of', %s::text))",
+        [uuid.UUID(int=12)],
+    )
+    path = tmp_path / "artists.csv"
+
+    assert export_recommendations(database, entity_type="artist", path=path) == 1
+
+    assert [(row["artist_id"], row["score"]) for row in read(path)] == [("120", "0.5")]
+
+
 def test_a_parquet_file_has_integers_where_all_ids_are(
     published: Published, database: RegionalDatabase, tmp_path: Path
 ) -> None:

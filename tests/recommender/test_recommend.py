@@ -18,13 +18,22 @@ from seda.recommender.candidates import (
     union,
 )
 from seda.recommender.clusters import cluster_items, home_clusters
+from seda.recommender.diversity import Cap, project
+from seda.recommender.evaluate import distance_at
 from seda.recommender.explain import ReasonKind, render, unit_rows
+from seda.recommender.exploration import Exploration
 from seda.recommender.features import FEATURES, FeatureTable, column
 from seda.recommender.inputs import RankingInputs
 from seda.recommender.models.als import AlsConfig, train_als
 from seda.recommender.models.listening import Listening
 from seda.recommender.nearest import top_k_products
-from seda.recommender.ranking import LinearWeights, contributions_of, rank, score_of
+from seda.recommender.ranking import (
+    CONTRIBUTIONS,
+    LinearWeights,
+    contributions_of,
+    rank,
+    score_of,
+)
 from seda.recommender.recommend import RankedLists, recommend
 from seda.recommender.rules import ListRules
 from seda.recommender.signals.social import friend_taste
@@ -262,3 +271,66 @@ def test_the_stored_features_give_the_stored_score_again(inputs):
             whole.contributions[user, listed],
             atol=1e-9, rtol=0,
         )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def diverse(inputs):
+    random = np.random.default_rng(8)
+    owners = random.integers(-1, 25, ITEMS).astype(np.int32)
+    rules = ListRules(
+        likeness=project(inputs.item_vectors, inputs.item_genres),
+        caps=(Cap(owners, 2),),
+        duplicate_group=inputs.rules.duplicate_group,
+        arrived=random.random(ITEMS) < 0.1,
+    )
+    return replace(inputs, rules=rules, user_keys=np.arange(USERS) * 7919)
+
+
+def test_lists_are_diverse_within_caps_and_differ_more_than_those_by_score(inputs, diverse):
+    plain = recommend(inputs, weights=LinearWeights(), k=20)
+    varied = recommend(diverse, weights=LinearWeights(), k=20)
+    (cap,) = diverse.rules.caps
+    for user in range(USERS):
+        labels = cap.labels[varied.items[user][varied.items[user] >= 0]]
+        worst = np.bincount(labels[labels >= 0]).max(initial=0)
+        assert worst <= cap.most or varied.relaxed[user] > 0
+    distances = [np.nanmean(distance_at(each.items, inputs.item_vectors, 20))
+                 for each in (plain, varied)]  # fmt: skip
+    assert distances[1] > distances[0]
+
+
+def test_exploration_changes_one_place_outside_the_first_ten_and_says_so(diverse):
+    ranked = recommend(diverse, weights=LinearWeights(), k=20)
+    explored = recommend(diverse, weights=LinearWeights(), k=20, exploration=Exploration(), seed=4)
+    changed = ranked.items != explored.items
+    assert changed.any(axis=1).sum() > USERS / 2
+    assert set(np.nonzero(changed)[1]) == {14}
+    for user in np.flatnonzero(changed.any(axis=1)):
+        assert explored.displaced[user] == ranked.items[user, 14]
+        assert explored.displaced_scores[user] == pytest.approx(ranked.scores[user, 14], abs=1e-9)
+        assert 0 < explored.propensity[user, 14] < 1
+        assert explored.items[user, 14] not in ranked.items[user]
+        assert explored.reason_kinds[user, 14, 0] != ReasonKind.NONE
+    assert (np.delete(explored.propensity, 14, axis=1) == 1).all()
+    assert (ranked.displaced == -1).all()
+    np.testing.assert_array_equal(
+        explored.is_new[changed].astype(int) >= ranked.is_new[changed].astype(int),
+        np.ones(changed.sum(), bool),
+    )
+
+
+def test_what_was_shown_in_vain_sinks_and_says_by_how_much(inputs, ranked):
+    shown = sp.csr_matrix(
+        (np.full(USERS, 9.0, np.float32), (np.arange(USERS), np.maximum(ranked.items[:, 0], 0))),
+        shape=(USERS, ITEMS),
+    )
+    tired = recommend(replace(inputs, ignored=shown), weights=LinearWeights(), k=20)
+    column = CONTRIBUTIONS.index("ignored_impressions")
+    before = np.where(ranked.items == ranked.items[:, :1], ranked.scores, 0).max(axis=1)
+    after = np.where(tired.items == ranked.items[:, :1], tired.scores, 0).max(axis=1)
+    some = ranked.items[:, 0] >= 0
+    assert (after[some] < before[some]).all()
+    assert (tired.contributions[..., column] <= 0).all()
+    assert tired.contributions[..., column].min() == pytest.approx(-0.75)
+    np.testing.assert_allclose(score_of(tired.contributions)[tired.items >= 0],
+                               tired.scores[tired.items >= 0], atol=1e-9)  # fmt: skip
