@@ -48,7 +48,7 @@ Without = Callable[[Csr], Listening]
 class TreeConfig:
     """Hyper-parameters of LambdaRank (Burges 2010) as LightGBM fits it."""
 
-    trees: int = 60
+    trees: int = 100
     """Boosting rounds."""
     leaves: int = 12
     """Leaves of each tree."""
