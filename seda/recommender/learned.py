@@ -28,6 +28,7 @@ from seda.recommender.learning import (
     fit_trees,
     ndcg_of_rows,
     pairs_without,
+    thinned,
     together,
 )
 from seda.recommender.models.als import train_als
@@ -68,6 +69,8 @@ class LearningPlan:
     """Answered impressions below which nothing is learned from feedback."""
     tolerance: float = 0.1
     """Share by which a count may drift before everything is learned again."""
+    rows_at_most: int = 2_000_000
+    """Training rows of the trees and the blend; of more, irrelevant ones are drawn."""
     trees: TreeConfig = field(default_factory=TreeConfig)
     """The trees' hyper-parameters."""
 
@@ -200,7 +203,8 @@ def _ablest(
 
 
 def _fitted(rows: TrainingRows, plan: LearningPlan, seed: int) -> tuple[LinearWeights, TreeRanker]:
-    return fit_linear(rows), fit_trees(rows, config=plan.trees, seed=seed)
+    some = thinned(rows, plan.rows_at_most, seed)
+    return fit_linear(some), fit_trees(some, config=plan.trees, seed=seed)
 
 
 def _with_feedback(
@@ -212,6 +216,7 @@ def _with_feedback(
     Held-out interactions stay beside the impressions: those show only what was ranked high, and
     trees must also know what not to rank there.
     """
+    rows = thinned(rows, plan.rows_at_most, seed)
     older, newest = older_and_newer(logged)
     past = fit_trees(together([rows, logged_rows(older)]), config=plan.trees, seed=seed)
     rankers = {DESIGN: LinearWeights(), TUNED: found.tuned, LAMBDARANK: found.trees, FEEDBACK: past}

@@ -26,6 +26,7 @@ from seda.recommender.learning import (
     held_out_folds,
     ndcg_of_rows,
     pairs_without,
+    thinned,
 )
 from seda.recommender.models.als import AlsConfig
 from seda.recommender.models.ease import EaseConfig
@@ -81,6 +82,19 @@ def test_the_blend_finds_the_signals_that_matter_and_no_weight_is_negative():
     silent.inputs[:, INPUTS.index("recency")] = 0
     weights = fit_linear(silent)
     assert (weights.presence, weights.recency) == (LinearWeights().presence, 0)
+
+
+def test_thinning_keeps_all_that_is_relevant_and_every_group():
+    rows = rows_of(3)
+    some = thinned(rows, 3000, seed=1)
+    assert thinned(rows, 10**9, seed=1) is rows
+    assert some.relevant.size == pytest.approx(3000, rel=0.05)
+    assert some.relevant.sum() == rows.relevant.sum()
+    assert some.sizes.sum() == some.relevant.size == len(some.inputs)
+    np.testing.assert_array_equal(some.held, rows.held)
+    hits = [np.add.reduceat(each.relevant.astype(int), np.r_[0, np.cumsum(each.sizes)[:-1]])
+            for each in (rows, some)]  # fmt: skip
+    np.testing.assert_array_equal(*hits)
 
 
 def test_two_trees_by_hand():
