@@ -27,9 +27,12 @@ GENRES, FOLDS, SEED = 100, 5, 20_261_102
 def main() -> None:
     """Prints NDCG@10 of every method, and the picks' lead over tag share x popularity."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=Path, nargs="?")
     parser.add_argument("--inner", type=int, help="judge on an inner holdout with this seed")
     arguments = parser.parse_args()
+    if arguments.directory is None:
+        print("Skipped: it needs the folder of the Last.fm 2K data.")
+        return
     source = read_listening(arguments.directory)
     if arguments.inner is None:
         listening, held = source.whole, read_validation(arguments.directory, source.data)

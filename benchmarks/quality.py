@@ -51,11 +51,14 @@ OURS = "ours: LambdaRank, published"
 def main() -> None:
     """Prints one line per method, and the difference of ours to it with its 95 % interval."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=Path, nargs="?")
     parser.add_argument("--inner", type=int, help="judge on an inner holdout with this seed")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--lists", type=Path, help="folder for the methods' recommendations")
     arguments = parser.parse_args()
+    if arguments.directory is None:
+        print("Skipped: it needs the folder of the Last.fm 2K data.")
+        return
     source = read_listening(arguments.directory)
     if arguments.inner is None:
         listening, held = source.whole, read_validation(arguments.directory, source.data)

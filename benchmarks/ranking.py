@@ -14,10 +14,13 @@ from seda.recommender.candidates import CandidatePool
 from seda.recommender.cores import single_threaded_blas
 from seda.recommender.diversity import DISPERSED, MARGINAL, Cap, Diversity, project, select
 from seda.recommender.features import build_features
-from seda.recommender.ranking import LinearWeights, Ranked, rank
+from seda.recommender.learning import TrainingRows, TreeConfig, fit_trees
+from seda.recommender.ranking import INPUTS, LinearWeights, Ranked, Ranker, rank
+from seda.recommender.trees import TreeRanker
 
 ITEMS = 100_000
 CLUSTERS = 300
+DESIGN = LinearWeights()
 
 
 def main() -> None:
@@ -39,6 +42,11 @@ def main() -> None:
         "DPP": lambda: world.listed(Diversity()),
         "DPP, same trade-off everywhere": lambda: world.listed(Diversity(tradeoffs=(6.0,))),
         "scoring + DPP": lambda: (world.scored(), world.listed(Diversity())),
+        "features + scoring by 100 trees": lambda: world.scored(world.trees),
+        "scoring by 100 trees + DPP": lambda: (
+            world.scored(world.trees),
+            world.listed(Diversity()),
+        ),
     }
     rates = {name: arguments.users / _cpu_seconds(stage) for name, stage in stages.items()}
     linear = rates["linear re-rank (order of scores)"]
@@ -69,8 +77,9 @@ class _World:
         self.groups = random.integers(-items, items // 4, items).astype(np.int32)
         self.projected = project(self.vectors)
         self.score = self.scored().score
+        self.trees = _trees()
 
-    def scored(self) -> Ranked:
+    def scored(self, ranker: Ranker = DESIGN) -> Ranked:
         with single_threaded_blas():
             features = build_features(
                 self.pool,
@@ -81,7 +90,7 @@ class _World:
                 popularity=self.popularity,
                 clusters=self.clusters,
             )
-            return rank(features, LinearWeights())
+            return rank(features, ranker)
 
     def linear(self) -> None:
         select(self.score, self.pool, np.ones_like(self.is_new), k=50)
@@ -94,6 +103,19 @@ class _World:
             diversity=diversity,
             caps=[Cap(self.owners, 3), Cap(self.clusters, 12)],
         )  # fmt: skip
+
+
+def _trees() -> TreeRanker:
+    """As many trees, and as deep, as a region learns: the outcome bends with two inputs."""
+    random = np.random.default_rng(1)
+    inputs = random.standard_normal((40_000, len(INPUTS)), dtype=np.float32)
+    wish = inputs[:, 0] + np.maximum(inputs[:, 1], 0) ** 2 + random.gumbel(size=len(inputs))
+    relevant, sizes = wish > 4, np.full(400, 100)
+    held = np.add.reduceat(relevant.astype(np.int64), np.arange(0, len(inputs), 100))
+    shown = {"positions": np.zeros(len(inputs), np.int64), "weights": np.ones(len(inputs))}
+    return fit_trees(
+        TrainingRows(inputs, relevant, sizes, held, **shown), config=TreeConfig(), seed=1
+    )
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -34,11 +34,14 @@ OURS = "ours: LambdaRank"
 def main() -> None:
     """Prints NDCG@10 and Recall@10 of each method over all seeds, and ours against each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=Path, nargs="?")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--search", type=int, default=0, help="trials of each model per seed")
     arguments = parser.parse_args()
+    if arguments.directory is None:
+        print("Skipped: it needs the folder of the Last.fm 2K data.")
+        return
     source = read_all_listening(arguments.directory)
     gains: dict[str, list[np.ndarray]] = {}
     for seed in range(arguments.seeds):

@@ -32,7 +32,13 @@ from seda_assets.assets.vector_search import (  # noqa: E402
     vector_search_quality,
 )
 from seda_assets.assets.vectors import entity_vector_assets, taste_vectors  # noqa: E402
-from seda_assets.automation.jobs import embed_catalogue, hourly, nightly, observe_sources  # noqa: E402
+from seda_assets.automation.jobs import (  # noqa: E402
+    embed_catalogue,
+    evaluation,
+    hourly,
+    nightly,
+    observe_sources,
+)
 from seda_assets.automation.schedules import schedules  # noqa: E402
 from seda_assets.automation.sensors import sensors  # noqa: E402
 from seda_assets.regional_files import RegionalFiles  # noqa: E402
@@ -65,7 +71,7 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             migration_thresholds,
             offline_evaluation,
         ],
-        jobs=[nightly, hourly, observe_sources, embed_catalogue],
+        jobs=[nightly, evaluation, hourly, observe_sources, embed_catalogue],
         schedules=schedules,
         sensors=sensors,
         resources={"platform": platform, "io_manager": RegionalFiles(platform)},

@@ -8,7 +8,9 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from uuid import uuid4
 
 warnings.filterwarnings("ignore", category=UserWarning)
@@ -26,42 +28,79 @@ class UnknownAssetError(SedaError):
     """A selection names an asset that does not exist."""
 
 
+@dataclass(frozen=True)
+class GraphRun:
+    """What the jobs that were run said, in their order."""
+
+    results: list[dg.ExecuteInProcessResult]
+
+    @property
+    def success(self) -> bool:
+        """Whether all of them succeeded."""
+        return all(result.success for result in self.results)
+
+    @property
+    def events(self) -> Iterator[dg.DagsterEvent]:
+        """Every event of every run."""
+        return chain.from_iterable(result.all_events for result in self.results)
+
+
 def materialize_graph(
     platform: Platform,
     instance: dg.DagsterInstance,
     *,
     only: list[str] | None = None,
     told: Callable[[dg.EventLogEntry], None] | None = None,
-) -> dg.ExecuteInProcessResult:
-    """Observe every source, then run the graph over all user shards in one run.
+) -> GraphRun:
+    """Observe every source, run the graph over all user shards in one run, then evaluate it.
 
-    `only` restricts the run to assets with these names (last part of the key); `told` hears every
-    event as it happens.
+    `only` restricts the runs to assets with these names (last part of the key); `told` hears every
+    event as it happens. Nothing is evaluated after a run that failed.
     """
     definitions = build_definitions(platform)
-    if not only:
+    jobs = [definitions.resolve_job_def(name) for name in ("nightly", "evaluation")]
+    selections: Sequence[list[dg.AssetKey] | None] = [None, None]
+    if only:
+        selections = _selections(jobs, only)
+    else:
         observe = definitions.resolve_job_def("observe_sources")
         observe.execute_in_process(instance=instance)
-    job = definitions.resolve_job_def("nightly")
-    selection = None
-    if only:
-        known = {key.path[-1]: key for key in job.asset_layer.executable_asset_keys}
-        unknown = sorted(set(only) - known.keys())
-        if unknown:
-            raise UnknownAssetError(
-                f"There is no asset named {', '.join(unknown)}; there are {', '.join(known)}."
+    run = GraphRun([])
+    for job, selection in zip(jobs, selections, strict=True):
+        if selection == [] or not run.success:
+            continue
+        run_id = str(uuid4())
+        if told:
+            instance.add_event_listener(run_id, told)
+        run.results.append(
+            job.execute_in_process(
+                instance=instance,
+                run_id=run_id,
+                tags=all_shards(),
+                asset_selection=selection,
+                raise_on_error=False,
             )
-        selection = [known[name] for name in only]
-    run_id = str(uuid4())
-    if told:
-        instance.add_event_listener(run_id, told)
-    return job.execute_in_process(
-        instance=instance,
-        run_id=run_id,
-        tags=all_shards(),
-        asset_selection=selection,
-        raise_on_error=False,
-    )
+        )
+    return run
+
+
+def _selections(jobs: list[dg.JobDefinition], only: list[str]) -> list[list[dg.AssetKey]]:
+    """Each job's part of the assets with these names."""
+    known = [
+        {
+            key.path[-1]: key
+            for key in job.asset_layer.selected_asset_keys
+            if job.asset_layer.get(key).is_executable
+        }
+        for job in jobs
+    ]
+    names = [name for keys in known for name in keys]
+    unknown = sorted(set(only) - set(names))
+    if unknown:
+        raise UnknownAssetError(
+            f"There is no asset named {', '.join(unknown)}; there are {', '.join(sorted(names))}."
+        )
+    return [[keys[name] for name in only if name in keys] for keys in known]
 
 
 def _say(entry: dg.EventLogEntry) -> None:
@@ -83,7 +122,7 @@ def main() -> int:
         result = materialize_graph(Platform(), instance, only=chosen, told=_say)
     outcome = "materialised" if result.success else "failed"
     sys.stdout.write(f"The graph {outcome} in {time.monotonic() - started:.0f} s.\n")
-    for event in result.all_events:
+    for event in result.events:
         if event.is_step_failure:
             error = event.step_failure_data.error
             while error and error.cause:

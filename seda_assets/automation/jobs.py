@@ -5,12 +5,22 @@ import dagster as dg
 from seda_assets.assets.sql_models import MODELS
 from seda_assets.automation.partitions import user_shards
 
-_everything = dg.AssetSelection.all()
+_evaluation = dg.AssetSelection.assets("offline_evaluation")
+_everything = dg.AssetSelection.all() - _evaluation
 
 nightly = dg.define_asset_job(
     "nightly",
     selection=_everything,
     description="The whole graph: summaries, vectors, factors, candidates, ranking, publishing.",
+    executor_def=dg.in_process_executor,
+    tags={"seda/cadence": "nightly"},
+)
+
+evaluation = dg.define_asset_job(
+    "evaluation",
+    selection=_evaluation,
+    description="The published lists measured on hidden plays: after the night, so that serving "
+    "never waits for it.",
     executor_def=dg.in_process_executor,
     tags={"seda/cadence": "nightly"},
 )

@@ -2,7 +2,13 @@
 
 import dagster as dg
 
-from seda_assets.automation.jobs import all_shards, hourly, nightly, observe_sources
+from seda_assets.automation.jobs import (
+    all_shards,
+    evaluation,
+    hourly,
+    nightly,
+    observe_sources,
+)
 
 
 @dg.schedule(
@@ -14,6 +20,17 @@ from seda_assets.automation.jobs import all_shards, hourly, nightly, observe_sou
 def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Everything, in one run over all user shards."""
     return dg.RunRequest(run_key=_key("nightly", context), tags=all_shards())
+
+
+@dg.schedule(
+    job=evaluation,
+    cron_schedule="15 4 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def evaluation_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """What the night's lists are worth."""
+    return dg.RunRequest(run_key=_key("evaluation", context))
 
 
 @dg.schedule(
@@ -43,4 +60,4 @@ def _key(cadence: str, context: dg.ScheduleEvaluationContext) -> str:
     return f"{cadence}-{context.scheduled_execution_time:%Y%m%dT%H%M}"
 
 
-schedules = [nightly_schedule, hourly_schedule, observe_sources_schedule]
+schedules = [nightly_schedule, evaluation_schedule, hourly_schedule, observe_sources_schedule]

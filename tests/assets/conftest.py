@@ -14,7 +14,7 @@ from seda.database.regions import Region
 from seda.sandbox.profiles import SMOKE
 from seda.sandbox.seeding import seed_sandbox
 from seda.settings import Settings
-from seda_assets.materialize import materialize_graph
+from seda_assets.materialize import GraphRun, materialize_graph
 from seda_assets.resources import Platform
 from tests.embeddings.mock_server import mock_server, mock_service
 
@@ -29,7 +29,7 @@ class World:
 
     platform: Platform
     instance: dg.DagsterInstance
-    result: dg.ExecuteInProcessResult
+    result: GraphRun
 
 
 @pytest.fixture(scope="module")

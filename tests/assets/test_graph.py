@@ -224,7 +224,7 @@ def test_people_without_lists_set_off_one_run(world: World) -> None:
 def test_metadata_holds_counts_but_no_row_of_a_person(world: World) -> None:
     people = {str(row[0]) for row in _rows(world, "select id from seda.users")}
     people |= {row[0] for row in _rows(world, "select display_name from seda.users")}
-    for event in world.result.get_asset_materialization_events():
+    for event in world.result.results[0].get_asset_materialization_events():
         text = str(event.materialization.metadata)
         assert not any(person in text for person in people if len(person) > 8)
 
