@@ -52,6 +52,9 @@ EASE_SPACE: Mapping[str, Sequence[Any]] = {
     "friend_weight": (0.3, 0.7, 1.2),
 }
 
+FEWEST_PEOPLE = 500
+"""In a sample, however large the catalogue."""
+
 
 @dataclass(frozen=True)
 class LearningPlan:
@@ -59,6 +62,8 @@ class LearningPlan:
 
     people: int = 3000
     """Most people in the sample, by whom everything is learned and judged."""
+    pairs: int = 100_000_000
+    """Most pairs of a person of the sample and an item: of a large catalogue, fewer people."""
     trials: int = 5
     """Configurations of each model that are tried."""
     folds: int = 4
@@ -73,6 +78,10 @@ class LearningPlan:
     """Training rows of the trees and the blend; of more, irrelevant ones are drawn."""
     trees: TreeConfig = field(default_factory=TreeConfig)
     """The trees' hyper-parameters."""
+
+    def people_for(self, items: int) -> int:
+        """How many people to learn from where there are so many items."""
+        return min(self.people, max(FEWEST_PEOPLE, self.pairs // max(items, 1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +98,11 @@ class LearnedRankers:
     """Trees that learned from what was shown too."""
     judged_live: Mapping[str, DoubleArray] = field(default_factory=dict)
     """By kind, debiased NDCG of each person in the newest impressions, in the same order."""
+
+    @classmethod
+    def nothing(cls) -> "LearnedRankers":
+        """Before anything was learned; any data have drifted from it."""
+        return cls(DataSize(0, 0, 0), SignalConfig(), None, None, {})
 
     def ranker(self, kind: str, design: LinearWeights) -> Ranker:
         """The ranker of a kind, or the next simpler one where it could not be learned."""

@@ -36,6 +36,8 @@ from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
 
 PLAN = LearningPlan()
+PAIRS_PER_RUN = 120_000_000
+"""About three minutes on two cores."""
 SEED = 20_260_903
 DESIGN_VERSION = "linear-design-1"
 
@@ -60,13 +62,15 @@ def learned_rankers(
     Registered as challengers; what evaluation tells from the simpler ones becomes active."""
     results: dict[str, FromSnapshot] = {}
     metadata: dict[str, int | float | str] = {}
-    for database in platform.databases:
+    budget = _Budget(PAIRS_PER_RUN)
+    # The region with most people first, in which most is at stake.
+    for database in sorted(platform.databases, key=lambda each: each.region != Region.GLOBAL):
         region, started = str(database.region), perf_counter()
         snapshot: RegionSnapshot = interaction_matrices[region]
         before = _stored(platform, database.region)
         learned = {
-            kind: _current(database, platform, snapshot, kind, before.get(kind))
-            for kind in snapshot.entities
+            kind: _current(database, platform, snapshot, kind, before.get(kind), budget)
+            for kind in ("artist", "playlist", "room")
         }
         if any(learned[kind] is not before.get(kind) for kind in learned):
             metadata[f"best_{region}"] = _register(database, learned)
@@ -76,25 +80,47 @@ def learned_rankers(
                     metadata[f"{kind}_{measure}_{ranker}_{region}"] = float(np.mean(gains))
         results[region] = FromSnapshot(snapshot.version, learned)
         metadata[f"seconds_{region}"] = perf_counter() - started
-    return dg.Output(results, metadata=metadata)
+    return dg.Output(results, metadata=metadata | {"left_for_the_next_run": budget.refused})
+
+
+class _Budget:
+    """What one run may spend on learning, in pairs of a person and an item; the first always may.
+
+    A night stays short however much has drifted: what is left over is learned the next night, and
+    until then the ranker of before stands.
+    """
+
+    def __init__(self, pairs: int) -> None:
+        self.left, self.refused, self._untouched = pairs, 0, True
+
+    def takes(self, pairs: int) -> bool:
+        if not self._untouched and pairs > self.left:
+            self.refused += 1
+            return False
+        self.left, self._untouched = self.left - pairs, False
+        return True
 
 
 def _current(
     database: RegionalDatabase, platform: Platform, snapshot: RegionSnapshot, kind: str,
-    before: LearnedRankers | None,
+    before: LearnedRankers | None, budget: _Budget,
 ) -> LearnedRankers:  # fmt: skip
     entity = snapshot.entities[kind]
     logged = load_logged(database, kind)
     size = DataSize(
         len(snapshot.user_ids), len(entity.ids), int(entity.plays.nnz), int(logged.answered.sum())
     )
-    if before is not None and not before.size.drifted(size, PLAN.tolerance):
+    before = before or LearnedRankers.nothing()
+    if not before.size.drifted(size, PLAN.tolerance):
         return before
-    sample = sampled(listening_of(snapshot, entity), PLAN.people, SEED)
-    vectors = None
-    if sample.plays.nnz >= PLAN.fewest_hits:
-        space = platform.active_space(database.region)
-        vectors = AlignedVectors(database, kind, entity).in_space(space)
+    sample = sampled(listening_of(snapshot, entity), PLAN.people_for(size.items), SEED)
+    if sample.plays.nnz < PLAN.fewest_hits:
+        return learn(sample, size=size, plan=PLAN, seed=SEED)
+    if not budget.takes(sample.plays.shape[0] * size.items):
+        return before
+    vectors = AlignedVectors(database, kind, entity).in_space(
+        platform.active_space(database.region)
+    )
     return learn(sample, size=size, plan=PLAN, seed=SEED, item_vectors=vectors, logged=logged)
 
 

@@ -181,6 +181,14 @@ def test_lists_of_the_fits_hold_nothing_known_and_both_rankings_are_given():
         assert most <= 3 or "rules" not in how
 
 
+def test_a_larger_catalogue_is_learned_from_fewer_people():
+    plan = LearningPlan(people=3000, pairs=100_000_000)
+    assert [plan.people_for(items) for items in (0, 10_000, 100_000, 10**9)] == [
+        3000, 3000, 1000, 500,
+    ]  # fmt: skip
+    assert LearnedRankers.nothing().size.drifted(DataSize(1, 1, 1), 0.1)
+
+
 def test_a_sample_keeps_the_friendships_inside_it():
     listening = scenes()
     some = sampled(listening, 30, seed=2)
