@@ -51,12 +51,13 @@ def empty_rows(rows: int, columns: int) -> Csr:
 
 def has_vector(rows: FloatArray) -> BoolArray:
     """Whether each row of `(n, d)` is more than zeros, bool `(n,)`."""
-    if rows.shape[1] == 0:
-        return np.zeros(rows.shape[0], np.bool_)
-    present = rows[:, 0] != 0
-    # Almost every real vector is non-zero in its first entry: look at the others' rows only.
-    rest = np.flatnonzero(~present)
-    present[rest] = (rows[rest] != 0).any(axis=1)
+    present = np.zeros(rows.shape[0], np.bool_)
+    rest, start, width = np.arange(rows.shape[0]), 0, 1
+    # Most vectors show themselves early: only the others' further entries are looked at.
+    while rest.size and start < rows.shape[1]:
+        found = (rows[rest, start : start + width] != 0).any(axis=1)
+        present[rest[found]] = True
+        rest, start, width = rest[~found], start + width, 4 * width
     return present
 
 

@@ -99,9 +99,9 @@ def fitted_inputs(
     """The part of the ranking's inputs that comes from the fits, for the rows of `listening`.
 
     `everyone` CSR `(region_users, items)` are the plays of all whom `listening.friends` may name
-    (None: without social signals and popularity);
-    `item_vectors` `(items, d)` are embeddings, whose mean is then each person's taste. People who
-    were not in the fit are folded in.
+    (None: without social signals, popularity and medoids, for who only wants the collaborative
+    candidates); `item_vectors` `(items, d)` are embeddings, whose mean is then each person's taste.
+    People who were not in the fit are folded in.
     """
     plays = listening.plays
     strengths = relative_strengths(plays)
@@ -119,7 +119,6 @@ def fitted_inputs(
         },
         tag_taste=models.tags.tastes(plays),
         tag_vectors=models.tags.items,
-        medoids=medoids(plays, models.tags.items),
         profile_sizes=np.diff(plays.indptr).astype(np.float32),
     )
     if everyone is None:
@@ -128,6 +127,7 @@ def fitted_inputs(
     friends = listening.friends
     return replace(
         inputs,
+        medoids=medoids(plays, models.tags.items),
         social=social_taste(listening, everyone),
         friend_counts=None if friends is None else friend_counts(friends, everyone),
         popularity=np.log1p(listeners).astype(np.float32),

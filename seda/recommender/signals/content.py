@@ -16,12 +16,15 @@ from numba import njit
 from sklearn.utils.extmath import randomized_svd
 
 from seda.recommender.arrays import Csr, FloatArray, IntArray, LongArray, sparse_rows
+from seda.recommender.cores import map_over_threads
 from seda.recommender.models.listening import (
     Listening,
     relative_strengths,
     tag_strengths,
 )
 
+CHUNK_USERS = 512
+"""Users whose medoids one thread chooses in turn."""
 MEDOIDS = 4
 """Most items that stand for a person's tastes."""
 
@@ -86,9 +89,14 @@ def medoids(plays: Csr, items: FloatArray, *, most: int = MEDOIDS) -> IntArray:
     location: each next medoid adds most similarity, weighted by log plays; none is added that
     helps less than a twentieth of what the first did. Returns int32 `(users, most)`, pad -1.
     """
-    rows = sparse_rows(relative_strengths(plays))
+    rows, units = sparse_rows(relative_strengths(plays)), _unit(items)
     chosen = np.full((plays.shape[0], most), -1, np.int32)
-    _medoids(rows.indptr, rows.indices, rows.data, _unit(items), chosen)
+
+    def choose(start: int) -> None:
+        stop = start + CHUNK_USERS
+        _medoids(rows.indptr[start : stop + 1], rows.indices, rows.data, units, chosen[start:stop])
+
+    map_over_threads(choose, range(0, plays.shape[0], CHUNK_USERS), None)
     return chosen
 
 
@@ -121,6 +129,15 @@ def _unit(vectors: Any) -> FloatArray:
     return np.asarray(rows / np.where(lengths > 1e-9, lengths, 1), np.float32)
 
 
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _added(similar: Any, covered: Any, strengths: Any) -> Any:
+    """What one more medoid adds, with its similarities to the user's plays."""
+    added = np.float32(0)
+    for other in range(similar.shape[0]):
+        added += strengths[other] * max(similar[other] - covered[other], np.float32(0))
+    return added
+
+
 @njit(cache=True, nogil=True)
 def _medoids(indptr: Any, played: Any, strengths: Any, vectors: Any, chosen: Any) -> None:
     for user in range(chosen.shape[0]):
@@ -135,11 +152,7 @@ def _medoids(indptr: Any, played: Any, strengths: Any, vectors: Any, chosen: Any
         for slot in range(chosen.shape[1]):
             best, gain = -1, np.float32(0)
             for place in range(count):
-                added = np.float32(0)
-                for other in range(count):
-                    more = similar[place, other] - covered[other]
-                    if more > 0:
-                        added += strengths[first + other] * more
+                added = _added(similar[place], covered, strengths[first:last])
                 if added > gain:
                     best, gain = place, added
             if best < 0 or gain <= least:
