@@ -40,7 +40,7 @@ class EaseConfig:
     """Strength of one friend in a listener's row, relative to an average listen; 0 leaves out."""
     items_at_most: int = 15_000
     """Items with weights at all, those with most listeners first."""
-    system_at_most: int = 10_000
+    system_at_most: int = 6_000
     """Rows of the matrix that is inverted (its cube is the cost, its square the memory). A larger
     system keeps this many items, and friends are no sources of it."""
     weights_per_item: int = 1000
