@@ -26,7 +26,9 @@ class MockServer:
         self.openai_url = f"{url}/openai/v1"
         self.cohere_url = f"{url}/cohere"
         self.runner_url = f"{url}/runner/v1"
-        self._control = httpx.Client(base_url=f"{url}/control", trust_env=False)
+        # The server may close a kept connection at the moment that it is used again.
+        unkept = httpx.Limits(max_keepalive_connections=0)
+        self._control = httpx.Client(base_url=f"{url}/control", trust_env=False, limits=unkept)
 
     def set_profile(self, provider: str, **fields: Any) -> None:
         """Let `openai`, `cohere` or `runner` behave like `FailureProfile(**fields)` from now on.
