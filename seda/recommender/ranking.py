@@ -106,7 +106,9 @@ def ranker_inputs(features: FeatureTable) -> FloatArray:
     the others as they are (0 where not known)."""
     inputs = np.empty((features.values.shape[0], len(INPUTS)), np.float32)
     for place, feature in enumerate(SIGNALS.values()):
-        inputs[:, place] = calibrate(features[feature], features.pool.indptr)
+        values = features[feature]
+        known = not np.isnan(values).all()
+        inputs[:, place] = calibrate(values, features.pool.indptr) if known else 0
     for place, feature in enumerate(_AS_THEY_ARE, len(SIGNALS)):
         inputs[:, place] = np.nan_to_num(features[feature])
     return inputs
