@@ -14,12 +14,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from seda.recommender.arrays import empty_rows
-from seda.recommender.evaluate import bootstrap, hit_table, ndcg_at, per_user_holdout
+from seda.recommender.evaluate import bootstrap, hit_table, ndcg_at
 from seda.recommender.models.listening import Listening, relative_strengths
 from seda.recommender.models.picks import PICKS, PicksConfig, largest_picks, train_picks
 from seda.recommender.models.popularity import train_popularity
 from seda.recommender.nearest import top_k_products
-from seda.sandbox.lastfm_listening import LastfmListening, read_listening, read_validation
+from seda.sandbox.lastfm_listening import LastfmListening, read_holdout
 
 GENRES, FOLDS, SEED = 100, 5, 20_261_102
 
@@ -33,12 +33,7 @@ def main() -> None:
     if arguments.directory is None:
         print("Skipped: it needs the folder of the Last.fm 2K data.")
         return
-    source = read_listening(arguments.directory)
-    if arguments.inner is None:
-        listening, held = source.whole, read_validation(arguments.directory, source.data)
-    else:
-        _, held = per_user_holdout(source.whole.plays, 0.17, arguments.inner)
-        listening = source.without(held)
+    source, listening, held = read_holdout(arguments.directory, arguments.inner)
     listening = replace(listening, picks=_picks(listening))
     gains = _all_folds(source, listening, held)
     reference = gains["tag share x popularity"]

@@ -25,7 +25,6 @@ from seda.recommender.evaluate import (
     distance_at,
     hit_table,
     ndcg_at,
-    per_user_holdout,
     recall_at,
 )
 from seda.recommender.fitting import SignalConfig, SignalModels, fitted_lists, train_signals
@@ -42,7 +41,7 @@ from seda.recommender.models.popularity import train_popularity
 from seda.recommender.nearest import top_k_products
 from seda.recommender.ranking import LinearWeights
 from seda.recommender.rules import list_rules
-from seda.sandbox.lastfm_listening import LastfmListening, read_listening, read_validation
+from seda.sandbox.lastfm_listening import LastfmListening, read_holdout
 
 SEED = 20_261_101
 OURS = "ours: LambdaRank, published"
@@ -59,12 +58,7 @@ def main() -> None:
     if arguments.directory is None:
         print("Skipped: it needs the folder of the Last.fm 2K data.")
         return
-    source = read_listening(arguments.directory)
-    if arguments.inner is None:
-        listening, held = source.whole, read_validation(arguments.directory, source.data)
-    else:
-        _, held = per_user_holdout(source.whole.plays, 0.17, arguments.inner)
-        listening = source.without(held)
+    source, listening, held = read_holdout(arguments.directory, arguments.inner)
     judged = {}
     for name, lists in methods(source, listening, arguments.folds):
         judged[name] = _judged(lists, held, listening.item_tags)

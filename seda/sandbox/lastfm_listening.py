@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from seda.recommender.evaluate import per_user_holdout
 from seda.recommender.learning import pairs_without
 from seda.recommender.models.listening import Listening
 from seda.sandbox.lastfm_files import LastfmData, read_lastfm
@@ -84,6 +85,21 @@ def read_all_listening(directory: Path) -> LastfmListening:
             plays=np.concatenate([data.plays, more.data.astype(np.int64)]),
         )
     return LastfmListening(data)
+
+
+def read_holdout(
+    directory: Path, inner: int | None
+) -> tuple[LastfmListening, Listening, sp.csr_matrix]:
+    """The set, what models may be fitted on, and what is held from them, CSR (users, artists).
+
+    Held is the package's validation split or, with the seed `inner`, 17 % of everybody's training
+    pairs, whose tags are gone.
+    """
+    source = read_listening(directory)
+    if inner is None:
+        return source, source.whole, read_validation(directory, source.data)
+    _, held = per_user_holdout(source.whole.plays, 0.17, inner)
+    return source, source.without(held), held
 
 
 def read_validation(directory: Path, data: LastfmData) -> sp.csr_matrix:

@@ -27,7 +27,7 @@ RESAMPLES = 500
     kinds={"python", "numpy"},
     tags={"seda/layer": "evaluation"},
     freshness_policy=NIGHTLY,
-    code_version="1",
+    code_version="2",
 )
 def offline_evaluation(
     context: dg.AssetExecutionContext,

@@ -82,7 +82,7 @@ def candidate_sets(
     deps=[
         *(dg.AssetKey(["seda", f"{kind}s_vectors"]) for kind in ("artist", "playlist", "room")),
         *(dg.AssetKey(["seda", name])
-          for name in ("entity_popularity", "impressions")),
+          for name in ("entity_popularity", "impressions", "playlist_artists")),
     ],
     partitions_def=user_shards,
     backfill_policy=one_run,
@@ -91,7 +91,7 @@ def candidate_sets(
     kinds={"python", "numpy"},
     tags={"seda/layer": "ranking"},
     freshness_policy=NIGHTLY,
-    code_version="1",
+    code_version="2",
 )  # fmt: skip
 def ranked_recommendations(
     context: dg.AssetExecutionContext,

@@ -69,7 +69,7 @@ def _spec(key: dg.AssetKey, description: str, schema: dg.TableSchema) -> dg.Asse
             "dagster/column_schema": schema,
             "dagster/relation_identifier": ".".join(key.path),
         },
-        code_version="1",
+        code_version="2",
     )
 
 
