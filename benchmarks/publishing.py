@@ -35,7 +35,7 @@ from seda.settings import Settings
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 LISTED = 50
-FEATURES = 20
+FEATURES, SIGNALS, CONTRIBUTIONS = 19, 15, 16
 
 
 def main() -> None:
@@ -107,8 +107,7 @@ def made(people: int) -> tuple[RecommendationRows, CardRows]:
     texts = [orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in features]
     contexts = [
         b'{"surface":"feed","friend_presence_count":0,"avatars_shown":0,"is_new":false,'
-        b'"reasons":%s,"features":%s,"contributions":%s}'
-        % (orjson.dumps([reasons[n % len(reasons)]]), texts[n], texts[-n])
+        b'"reasons":%s,"features":%s}' % (orjson.dumps([reasons[n % len(reasons)]]), texts[n])
         for n in range(count)
     ]
     rendered = [
@@ -132,6 +131,8 @@ def made(people: int) -> tuple[RecommendationRows, CardRows]:
         ranks=np.tile(np.arange(1, LISTED + 1), lists),
         scores=scores,
         contexts=contexts,
+        signals=random.random((count, SIGNALS), np.float32),
+        contributions=random.random((count, CONTRIBUTIONS), np.float32),
         **shared,
     )
     cards = CardRows(

@@ -161,6 +161,17 @@ def float_arrays(values: npt.NDArray[np.float32], lengths: npt.NDArray[np.intege
     return _word_arrays(words, lengths, _FLOAT4)
 
 
+def float_rows(values: npt.NDArray[np.float32]) -> Column:
+    """real[], from float32 `(n, k)`, k at least 1: arrays of one size."""
+    rows, width = values.shape
+    # Before every element stands its length, before all of them the array's own head.
+    elements = np.empty((rows, width), [("length", ">u4"), ("value", ">f4")])
+    elements["length"], elements["value"] = 4, values
+    head = pack(">5i", 1, 0, _FLOAT4, width, 1)
+    wire = f"V{8 * width}"
+    return FixedColumn(elements.view(wire).reshape(rows), wire, head=head)
+
+
 def text_arrays(values: Sequence[str | bytes], lengths: npt.NDArray[np.integer]) -> Column:
     """text[], from all elements in order (bytes are UTF-8) and the elements of each row `(n,)`."""
     bounds = _bounds(lengths, len(values))

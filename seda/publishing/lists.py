@@ -72,6 +72,8 @@ class ListRenderer:
             ranks=np.concatenate([np.arange(1, n + 1) for n in lengths] or [np.zeros(0, int)]),
             scores=scores,
             contexts=contexts,
+            signals=lists.inputs[listed],
+            contributions=lists.contributions[listed],
             created_at=created_at,
             expires_at=expires_at,
             model_version=self.model_version,
@@ -125,22 +127,19 @@ class ListRenderer:
     def _contexts(
         self, lists: RankedLists, listed: np.ndarray, reasons: list[bytes], is_new: np.ndarray
     ) -> list[bytes]:
-        """`recommendations.context`: reasons, features, signals and contributions as computed.
+        """`recommendations.context`: reasons and features as computed.
 
-        Arrays are in the order of `FEATURES`, `INPUTS` and `CONTRIBUTIONS`; NaN is null. A place
-        that explores says with what probability it shows this, and what was ranked there.
+        Features are in the order of `FEATURES`, to four digits; NaN is null. A place that explores
+        says with what probability it shows this, and what was ranked there.
         """
-        features, signals, contributions = (
-            _rows_json(values[listed])
-            for values in (lists.features, lists.inputs, lists.contributions)
-        )
+        features = _rows_json(_four_digits(lists.features[listed]))
         present = np.nan_to_num(lists.features[listed][:, _PRESENCE]).astype(int).tolist()
         contexts = [
             b'{"surface":"feed","friend_presence_count":%d,"avatars_shown":%d,"is_new":%s,'
-            b'"reasons":%s,"features":%s,"signals":%s,"contributions":%s}'
-            % (count, min(count, SHOWN_AVATARS), b"true" if new else b"false", *rest)
-            for count, new, *rest in zip(
-                present, is_new.tolist(), reasons, features, signals, contributions, strict=True
+            b'"reasons":%s,"features":%s}'
+            % (count, min(count, SHOWN_AVATARS), b"true" if new else b"false", why, values)
+            for count, new, why, values in zip(
+                present, is_new.tolist(), reasons, features, strict=True
             )
         ]
         owners, places = np.nonzero(listed)
@@ -190,6 +189,14 @@ def _rows_json(values: np.ndarray) -> list[bytes]:
         return []
     text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
     return [b"[" + row + b"]" for row in text[2:-2].split(b"],[")]
+
+
+def _four_digits(values: np.ndarray) -> np.ndarray:
+    """Rounded to four significant digits, float32: exact enough to read, half as long to write."""
+    sizes = np.abs(values.astype(np.float64))
+    exponents = np.floor(np.log10(sizes, out=np.zeros_like(sizes), where=sizes > 0))
+    scales = 10.0 ** (3 - exponents)
+    return (np.round(values * scales) / scales).astype(np.float32)
 
 
 def _hyphened(identifier: bytes) -> bytes:

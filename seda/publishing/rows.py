@@ -23,8 +23,9 @@ class RecommendationRows:
     """Rows of `recommendations`, `(n, …)` each; the last fields are the same for all of them.
 
     Ids are `(n, 16) uint8`; `entity_types` holds names, or positions in `ENTITY_TYPES`; `ranks`
-    are integers from 1; `scores` float64 in [0, 1]; `contexts` JSON objects. Times without a zone
-    are UTC.
+    are integers from 1; `scores` float64 in [0, 1]; `contexts` JSON objects; `signals` and
+    `contributions` float32, in the order of the ranking's `INPUTS` and `CONTRIBUTIONS`. Times
+    without a zone are UTC.
     """
 
     ids: Ids
@@ -34,6 +35,8 @@ class RecommendationRows:
     ranks: npt.NDArray[np.integer]
     scores: npt.NDArray[np.floating]
     contexts: Sequence[bytes]
+    signals: npt.NDArray[np.float32]
+    contributions: npt.NDArray[np.float32]
     created_at: datetime | np.datetime64
     expires_at: datetime | np.datetime64
     model_version: str
@@ -59,6 +62,8 @@ class RecommendationRows:
             "created_at": _times(self.created_at, rows),
             "expires_at": _times(self.expires_at, rows),
             "context": copy.jsonbs(self.contexts),
+            "signals": copy.float_rows(self.signals),
+            "contributions": copy.float_rows(self.contributions),
         }
 
 

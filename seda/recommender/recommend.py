@@ -77,9 +77,9 @@ class RankedLists:
     """float32 `(U, k, len(FEATURES))`, raw; NaN = missing, and pad."""
     inputs: FloatArray
     """float32 `(U, k, len(INPUTS))`, what the ranker read, pad 0."""
-    contributions: DoubleArray
-    """float64 `(U, k, len(CONTRIBUTIONS))`, `contributions_of` the inputs; `score_of` them is the
-    score; pad 0."""
+    contributions: FloatArray
+    """float32 `(U, k, len(CONTRIBUTIONS))`, `contributions_of` the inputs, rounded to be read;
+    pad 0."""
     reason_kinds: ByteArray
     """uint8 `(U, k, 3)` of `ReasonKind`, pad 0."""
     reason_subjects: IntArray
@@ -263,8 +263,9 @@ def _assembled(
     result.sources[listed] = pool.sources[flat]
     result.features[listed] = features.values[flat]
     result.inputs[listed] = ranked.inputs[flat]
-    result.contributions[listed] = contributions_of(policy.ranker, ranked.inputs[flat])
-    result.scores[listed] = score_of(result.contributions[listed])
+    contributions = contributions_of(policy.ranker, ranked.inputs[flat])
+    result.contributions[listed] = contributions
+    result.scores[listed] = score_of(contributions)
     reasons = _reasons(inputs, pool, listed, flat, policy)
     result.reason_kinds[listed] = reasons.kinds
     result.reason_subjects[listed] = reasons.subjects
@@ -304,7 +305,7 @@ def _padded(users: int, k: int) -> RankedLists:
         sources=np.zeros((users, k), np.uint8),
         features=np.full((users, k, len(FEATURES)), np.nan, np.float32),
         inputs=np.zeros((users, k, len(INPUTS)), np.float32),
-        contributions=np.zeros((users, k, len(CONTRIBUTIONS)), np.float64),
+        contributions=np.zeros((users, k, len(CONTRIBUTIONS)), np.float32),
         reason_kinds=np.zeros((users, k, MAX_REASONS), np.uint8),
         reason_subjects=np.full((users, k, MAX_REASONS), -1, np.int32),
         pool_sizes=np.zeros(users, np.int32),

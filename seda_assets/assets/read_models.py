@@ -42,7 +42,9 @@ _RECOMMENDATION_COLUMNS = columns(
     source="text: batch or real-time",
     created_at="timestamptz",
     expires_at="timestamptz",
-    context="jsonb: reasons, features, contributions, is_new, as at computation",
+    context="jsonb: reasons, features, is_new, as at computation",
+    signals="real[]: what the ranker read, calibrated within the person",
+    contributions="real[]: what each term gave to the score, signed",
 )
 _CARD_COLUMNS = columns(
     generation="bigint: partition key",
@@ -69,7 +71,7 @@ def _spec(key: dg.AssetKey, description: str, schema: dg.TableSchema) -> dg.Asse
             "dagster/column_schema": schema,
             "dagster/relation_identifier": ".".join(key.path),
         },
-        code_version="2",
+        code_version="3",
     )
 
 

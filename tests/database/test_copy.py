@@ -88,6 +88,7 @@ def _ids(n: int) -> np.ndarray:
             copy.dates(np.array(["1999-12-31", "NaT", "2026-02-28"], "M8[D]")),
             [date(1999, 12, 31), None, date(2026, 2, 28)],
         ),
+        ("real[]", copy.float_rows(np.array([[1, 2], [3, 4]], "f4")), [[1, 2], [3, 4]]),
         ("real[]", copy.float_arrays(np.array([1, 2, 3], "f4"), np.array([2, 0, 1])), "floats"),
         ("text[]", copy.text_arrays(["a", b"", "ü"], np.array([0, 3])), [[], ["a", "", "ü"]]),
         ("bigint", copy.constants(pack(">q", 9), 3), [9, 9, 9]),

@@ -39,6 +39,8 @@ def recommendation_rows(
         ranks=np.tile(np.arange(1, ITEMS + 1), len(USERS) * len(types)),
         scores=np.linspace(0, 1, rows),
         contexts=[context] * rows,
+        signals=np.zeros((rows, 3), np.float32),
+        contributions=np.zeros((rows, 2), np.float32),
         created_at=NOW,
         expires_at=np.datetime64("2026-11-02T15:00:00"),
         model_version="linear-1",

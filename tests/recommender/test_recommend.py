@@ -138,7 +138,9 @@ def stored(matrix, lists):
 def test_scores_are_finite_and_recomputable(ranked):
     listed = ranked.items >= 0
     assert ((ranked.scores >= 0) & (ranked.scores <= 1)).all()
-    np.testing.assert_array_equal(ranked.scores[listed], score_of(ranked.contributions)[listed])
+    np.testing.assert_allclose(
+        ranked.scores[listed], score_of(ranked.contributions)[listed], atol=1e-6
+    )
     recomputed = contributions_of(LinearWeights(), ranked.inputs[listed])
     np.testing.assert_allclose(ranked.scores[listed], score_of(recomputed), atol=1e-9)
     assert np.isfinite(ranked.contributions).all()
@@ -269,7 +271,7 @@ def test_the_stored_features_give_the_stored_score_again(inputs):
         np.testing.assert_allclose(
             contributions_of(LinearWeights(), again.inputs),
             whole.contributions[user, listed],
-            atol=1e-9, rtol=0,
+            atol=1e-5, rtol=0,
         )  # fmt: skip
 
 
@@ -333,4 +335,4 @@ def test_what_was_shown_in_vain_sinks_and_says_by_how_much(inputs, ranked):
     assert (tired.contributions[..., column] <= 0).all()
     assert tired.contributions[..., column].min() == pytest.approx(-0.75)
     np.testing.assert_allclose(score_of(tired.contributions)[tired.items >= 0],
-                               tired.scores[tired.items >= 0], atol=1e-9)  # fmt: skip
+                               tired.scores[tired.items >= 0], atol=1e-6)  # fmt: skip
