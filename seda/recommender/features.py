@@ -127,7 +127,9 @@ def build_features(
     `profile_sizes` `(users,)` known items; `ignored` CSR `(users, items)` of impressions in vain;
     `response_rates` `(items,)`.
     """
-    table = FeatureTable(pool, np.full((pool.items.size, len(FEATURES)), np.nan, np.float32))
+    # Column by column in memory: that is how it is filled, and how signals are calibrated.
+    values = np.full((len(FEATURES), pool.items.size), np.nan, np.float32).T
+    table = FeatureTable(pool, values)
     table["embedding_similarity"][:] = _similarity(pool, taste, item_vectors)
     table["collaborative_score"][:] = _similarity(pool, user_factors, item_factors)
     for name, matrix in (

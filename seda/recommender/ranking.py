@@ -98,17 +98,15 @@ def raw_scores(ranker: Ranker, inputs: FloatArray) -> DoubleArray:
     """Scores before the logistic map, float64 `(rows,)`: the sums of `contributions_of`."""
     if isinstance(ranker, TreeRanker):
         return tree_scores(ranker, inputs) + fatigue_discount(inputs[:, _IGNORED])
-    return np.asarray(contributions_of(ranker, inputs).sum(axis=1))
+    return _linear_scores(ranker, inputs) + fatigue_discount(inputs[:, _IGNORED])
 
 
 def ranker_inputs(features: FeatureTable) -> FloatArray:
     """float32 `(nnz, len(INPUTS))` without NaN: signals calibrated within the user, and
     the others as they are (0 where not known)."""
-    inputs = np.empty((features.values.shape[0], len(INPUTS)), np.float32)
+    inputs = np.empty((len(INPUTS), features.values.shape[0]), np.float32).T
     for place, feature in enumerate(SIGNALS.values()):
-        values = features[feature]
-        known = not np.isnan(values).all()
-        inputs[:, place] = calibrate(values, features.pool.indptr) if known else 0
+        inputs[:, place] = calibrate(features[feature], features.pool.indptr)
     for place, feature in enumerate(_AS_THEY_ARE, len(SIGNALS)):
         inputs[:, place] = np.nan_to_num(features[feature])
     return inputs
@@ -127,14 +125,28 @@ def contributions_of(ranker: Ranker, inputs: FloatArray) -> DoubleArray:
     return contributions
 
 
+def _linear_scores(ranker: LinearWeights, inputs: FloatArray) -> DoubleArray:
+    """The sums of `_linear_contributions`, without them."""
+    sums = np.zeros(inputs.shape[0])
+    for place, name in enumerate(SIGNALS):
+        if weight := float(getattr(ranker, name)):
+            sums += inputs[:, place] * weight
+    if ranker.newcomers:
+        sums += _newcomers_term(ranker, inputs)
+    return sums
+
+
+def _newcomers_term(ranker: LinearWeights, inputs: FloatArray) -> DoubleArray:
+    share = newcomer_share(np.expm1(inputs[:, INPUTS.index("profile_size")]))
+    return ranker.newcomers * share * inputs[:, INPUTS.index("social")]
+
+
 def _linear_contributions(ranker: LinearWeights, inputs: FloatArray) -> DoubleArray:
     contributions = np.zeros((inputs.shape[0], len(CONTRIBUTIONS)))
     for place, name in enumerate(SIGNALS):
         contributions[:, place] = inputs[:, place] * float(getattr(ranker, name))
     if ranker.newcomers:
-        social = INPUTS.index("social")
-        share = newcomer_share(np.expm1(inputs[:, INPUTS.index("profile_size")]))
-        contributions[:, social] += ranker.newcomers * share * inputs[:, social]
+        contributions[:, INPUTS.index("social")] += _newcomers_term(ranker, inputs)
     return contributions
 
 

@@ -37,7 +37,7 @@ def tree_scores(ranker: TreeRanker, inputs: FloatArray) -> DoubleArray:
     _scores(
         (np.maximum(ranker.feature, 0) * BLOCK)[order].astype(np.uint32), _below(ranker)[order],
         child[1][order].astype(np.uint32), depths, ranker.value[order],
-        child[0][ranker.roots].astype(np.uint32), np.ascontiguousarray(inputs, np.float32), out,
+        child[0][ranker.roots].astype(np.uint32), np.asfortranarray(inputs, np.float32), out,
     )  # fmt: skip
     return out
 
@@ -106,8 +106,8 @@ def _scores(
     columns = np.empty(inputs.shape[1] * BLOCK, np.float32)
     for start in range(0, inputs.shape[0], BLOCK):
         rows = min(BLOCK, inputs.shape[0] - start)
-        for row in range(rows):
-            for column in range(inputs.shape[1]):
+        for column in range(inputs.shape[1]):
+            for row in range(rows):
                 columns[column * BLOCK + row] = inputs[start + row, column]
         for tree in range(roots.shape[0]):
             nodes[:rows] = roots[tree]

@@ -86,7 +86,7 @@ def test_scores_are_in_the_unit_interval_and_recomputable(seed):
     ranked = rank(table(values), LinearWeights())
     assert ((ranked.score >= 0) & (ranked.score <= 1)).all()
     contributions = contributions_of(LinearWeights(), ranked.inputs)
-    np.testing.assert_array_equal(ranked.score, score_of(contributions))
+    np.testing.assert_allclose(ranked.score, score_of(contributions), atol=1e-12)
     sums = contributions.sum(axis=1)
     np.testing.assert_array_equal(np.argsort(sums), np.argsort(ranked.score))
 

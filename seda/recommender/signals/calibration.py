@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from seda.recommender.arrays import DoubleArray, FloatArray, LongArray
+from seda.recommender.arrays import FloatArray, LongArray
 
 LIMIT = 6.0
 """Largest calibrated magnitude: a single friend in one room of 500 would otherwise weigh 22."""
 
 
-def calibrate(raw: FloatArray, indptr: LongArray) -> DoubleArray:
+def calibrate(raw: FloatArray, indptr: LongArray) -> FloatArray:
     """Standard scores `(x - mean) / deviation` within each user's pool, clipped to +-LIMIT.
 
-    `raw` float32 `(nnz,)`, NaN = missing; user u has `indptr[u]:indptr[u + 1]`. Returns float64
+    `raw` float32 `(nnz,)`, NaN = missing; user u has `indptr[u]:indptr[u + 1]`. Returns float32
     `(nnz,)` without NaN: missing is neutral (0), a signal that is constant over the pool says
     nothing (0), and a positive factor or a shift of `raw` changes nothing. Infinite raw values
     count as missing.
@@ -26,7 +26,7 @@ def calibrate(raw: FloatArray, indptr: LongArray) -> DoubleArray:
     Chosen on three inner holdouts of Last.fm 2K under the default weights: min-max lost about 1 %
     of NDCG@10 and 1 to 2 % of Recall@20, robust z 3 to 4 % of NDCG@10, percentiles 11 to 14 %.
     """
-    out = np.zeros(raw.shape[0], np.float64)
+    out = np.zeros(raw.shape[0], np.float32)
     _standardise(np.ascontiguousarray(raw, np.float32), indptr.astype(np.int64, copy=False), out)
     return out
 
@@ -34,12 +34,11 @@ def calibrate(raw: FloatArray, indptr: LongArray) -> DoubleArray:
 @njit(cache=True, nogil=True)
 def _standardise(raw: Any, indptr: Any, out: Any) -> None:
     for user in range(indptr.shape[0] - 1):
-        start, stop = indptr[user], indptr[user + 1]
+        pool = raw[indptr[user] : indptr[user + 1]]
         count = 0
         total = 0.0
-        smallest, largest = np.inf, -np.inf
-        for position in range(start, stop):
-            value = np.float64(raw[position])
+        smallest, largest = np.float32(np.inf), np.float32(-np.inf)
+        for value in pool:
             if np.isfinite(value):
                 count += 1
                 total += value
@@ -50,14 +49,15 @@ def _standardise(raw: Any, indptr: Any, out: Any) -> None:
             continue
         mean = total / count
         squares = 0.0
-        for position in range(start, stop):
-            value = np.float64(raw[position])
+        for value in pool:
             if np.isfinite(value):
                 squares += (value - mean) ** 2
         deviation = np.sqrt(squares / count)
         if not deviation > 0:
             continue
-        for position in range(start, stop):
-            value = np.float64(raw[position])
+        scale = 1 / deviation
+        for place in range(pool.shape[0]):
+            value = pool[place]
             if np.isfinite(value):
-                out[position] = min(max((value - mean) / deviation, -LIMIT), LIMIT)
+                score = min(max((value - mean) * scale, -LIMIT), LIMIT)
+                out[indptr[user] + place] = score

@@ -4,10 +4,13 @@ Taste is a lasting matter and weighs a friend by how alike the two listen; prese
 minutes and knows only friends who show it. Both matter most to new listeners.
 """
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
+from numba import njit
 
-from seda.recommender.arrays import Csr, DoubleArray, FloatArray
+from seda.recommender.arrays import Csr, DoubleArray, FloatArray, sparse_rows
 from seda.recommender.models.listening import Listening, relative_strengths, unit_length_rows
 
 STRANGER = 0.1
@@ -31,10 +34,12 @@ def friend_taste(friends: Csr, plays: Csr, everyone: Csr) -> Csr:
     strengths = relative_strengths(everyone)
     profiles = unit_length_rows(strengths)
     own = unit_length_rows(relative_strengths(plays))
-    pattern = sp.csr_matrix(friends, dtype=np.float32, copy=True)
-    pattern.data[:] = 1
-    alike = pattern.multiply(own @ profiles.T).tocsr()
-    weights = (pattern * np.float32(STRANGER) + alike).tocsr()
+    weights = sp.csr_matrix(friends, dtype=np.float32, copy=True)
+    _likeness(
+        sparse_rows(own), sparse_rows(profiles), plays.shape[1], weights.indptr, weights.indices,
+        weights.data,
+    )  # fmt: skip
+    weights.data += np.float32(STRANGER)
     totals = np.asarray(weights.sum(axis=1)).ravel() + SMOOTHING * STRANGER
     scores = (sp.diags((1 / totals).astype(np.float32)) @ weights @ strengths).tocsr()
     scores.sort_indices()
@@ -66,3 +71,18 @@ def social_taste(listening: Listening, everyone: Csr) -> Csr:
     if listening.friends is None:
         return sp.csr_matrix(listening.plays.shape, dtype=np.float32)
     return friend_taste(listening.friends, listening.plays, everyone)
+
+
+@njit(cache=True, nogil=True)
+def _likeness(own: Any, profiles: Any, width: int, indptr: Any, friends: Any, out: Any) -> None:
+    """Products of each user's own row with those of their friends, and with nobody else's."""
+    buffer = np.zeros(width, np.float32)
+    for user in range(indptr.shape[0] - 1):
+        first, last = own[0][user], own[0][user + 1]
+        buffer[own[1][first:last]] = own[2][first:last]
+        for position in range(indptr[user], indptr[user + 1]):
+            product = np.float32(0)
+            for place in range(profiles[0][friends[position]], profiles[0][friends[position] + 1]):
+                product += buffer[profiles[1][place]] * profiles[2][place]
+            out[position] = product
+        buffer[own[1][first:last]] = 0
