@@ -6,7 +6,7 @@ compete (ALS runs twice as fast with one).
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
@@ -47,3 +47,16 @@ def map_over_threads(
             return [function(piece) for piece in pieces]
         with ThreadPoolExecutor(workers) as pool:
             return list(pool.map(function, pieces))
+
+
+def one_ahead(function: Callable[[Work], Result], work: Iterable[Work]) -> Iterator[Result]:
+    """`function` of each piece of work, in order; while one is used, the next is made."""
+    with ThreadPoolExecutor(1) as ahead:
+        pending: Future[Result] | None = None
+        for piece in work:
+            following = ahead.submit(function, piece)
+            if pending is not None:
+                yield pending.result()
+            pending = following
+        if pending is not None:
+            yield pending.result()

@@ -155,7 +155,7 @@ def score_of(contributions: DoubleArray) -> DoubleArray:
     return _logistic(contributions.sum(axis=-1))
 
 
-def effective_shares(contributions: DoubleArray) -> dict[str, float]:
+def effective_shares(contributions: DoubleArray | FloatArray) -> dict[str, float]:
     """Each term's share of the mean absolute contribution: what really moves the lists."""
     sizes = np.abs(contributions.reshape(-1, contributions.shape[-1])[:, :-1]).mean(axis=0)
     total = sizes.sum()

@@ -1,5 +1,6 @@
 """Publishing: rows and cards of a new generation are loaded beside, then one flip serves them."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,8 @@ from seda.publishing.generations import (
     publish,
 )
 from seda.publishing.lists import ListNames, ListRenderer
+from seda.publishing.rows import CardRows, RecommendationRows
+from seda.recommender.cores import one_ahead
 from seda_assets.assets.column_schemas import columns
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
@@ -96,10 +99,12 @@ def published_lists(
     now = platform.now()
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         database, snapshot = platform.databases[region], interaction_matrices[region]
-        publisher = _ShardPublisher(database, snapshot, now, platform, context.run.run_id)
-        for shard in shards:
-            ranked = snapshot.checked(ranked_recommendations[shard.key], "ranked_recommendations")
-            report, rows, cards = publisher.publish(shard, ranked)
+        publisher = _ShardPublisher(
+            database, snapshot, ranked_recommendations, now, platform, context.run.run_id
+        )
+        # The processor renders a shard while the database takes in the one before.
+        for rendered in one_ahead(publisher.render, shards):
+            shard, (report, rows, cards) = rendered.shard, publisher.publish(rendered)
             facts[RECOMMENDATIONS].add(shard, {}, rows=rows)
             facts[TOP_CANDIDATES].add(shard, {}, rows=cards)
             for each in facts.values():
@@ -110,6 +115,13 @@ def published_lists(
         yield dg.MaterializeResult(asset_key=key)
 
 
+@dataclass(frozen=True, eq=False)
+class _RenderedShard:
+    shard: Shard
+    model_version: str
+    lists: list[tuple[RecommendationRows, CardRows]]
+
+
 class _ShardPublisher:
     """Renders and publishes the shards of one region; entities are rendered once for all."""
 
@@ -117,11 +129,13 @@ class _ShardPublisher:
         self,
         database: RegionalDatabase,
         snapshot: RegionSnapshot,
+        ranked: StoredValues,
         now: datetime,
         platform: Platform,
         run_id: str,
     ) -> None:
-        self._database, self._snapshot, self._now, self._run_id = database, snapshot, now, run_id
+        self._database, self._snapshot, self._ranked = database, snapshot, ranked
+        self._now, self._run_id = now, run_id
         self._expires = now + timedelta(hours=platform.settings.recommendation_ttl_hours)
         self._renderers: dict[tuple[str, str], ListRenderer] = {}
         with database.transaction() as connection:
@@ -130,26 +144,33 @@ class _ShardPublisher:
                 for kind, entity in snapshot.entities.items()
             }
 
-    def publish(self, shard: Shard, ranked: dict[str, Any]) -> tuple[PublishReport, int, int]:
-        """One generation of the shard, all types together: loaded beside, then flipped."""
-        snapshot, model_version = self._snapshot, str(ranked["model_version"])
-        generation = open_generation(
-            self._database, shard=shard.key, model_version=model_version, run_id=self._run_id,
-            data_versions={"snapshot": snapshot.version}, now=self._now,
-        )  # fmt: skip
-        people = snapshot.user_ids[snapshot.rows_of(shard)]
-        rendered = [
+    def render(self, shard: Shard) -> "_RenderedShard":
+        """The shard's rows and cards, by type."""
+        ranked = self._snapshot.checked(self._ranked[shard.key], "ranked_recommendations")
+        model_version = str(ranked["model_version"])
+        people = self._snapshot.user_ids[self._snapshot.rows_of(shard)]
+        lists = [
             self._renderer(kind, model_version).render(
                 people, ranked[kind], created_at=self._now, expires_at=self._expires
             )
-            for kind in snapshot.entities
+            for kind in self._snapshot.entities
         ]
-        rows = load_recommendations(self._database, generation, [rows for rows, _ in rendered])
-        cards = load_cards(self._database, generation, [cards for _, cards in rendered])
-        report = publish(
-            self._database, generation, entity_types=tuple(snapshot.entities), now=self._now
+        return _RenderedShard(shard, model_version, lists)
+
+    def publish(self, rendered: "_RenderedShard") -> tuple[PublishReport, int, int]:
+        """One generation of the shard, all types together: loaded beside, then flipped."""
+        generation = open_generation(
+            self._database, shard=rendered.shard.key, model_version=rendered.model_version,
+            run_id=self._run_id, data_versions={"snapshot": self._snapshot.version}, now=self._now,
+        )  # fmt: skip
+        rows = [rows for rows, _ in rendered.lists]
+        cards = [cards for _, cards in rendered.lists]
+        counts = (
+            load_recommendations(self._database, generation, rows),
+            load_cards(self._database, generation, cards),
         )
-        return report, rows, cards
+        types = tuple(self._snapshot.entities)
+        return publish(self._database, generation, entity_types=types, now=self._now), *counts
 
     def _renderer(self, kind: str, model_version: str) -> ListRenderer:
         key = (kind, model_version)

@@ -5,8 +5,10 @@ import dagster as dg
 from seda_assets.assets.sql_models import MODELS
 from seda_assets.automation.partitions import user_shards
 
-_evaluation = dg.AssetSelection.assets("offline_evaluation")
-_everything = dg.AssetSelection.all() - _evaluation
+_measurements = dg.AssetSelection.assets(
+    "offline_evaluation", "vector_search_quality", "migration_thresholds"
+)
+_everything = dg.AssetSelection.all() - _measurements
 
 nightly = dg.define_asset_job(
     "nightly",
@@ -18,9 +20,9 @@ nightly = dg.define_asset_job(
 
 evaluation = dg.define_asset_job(
     "evaluation",
-    selection=_evaluation,
-    description="The published lists measured on hidden plays: after the night, so that serving "
-    "never waits for it.",
+    selection=_measurements,
+    description="The published lists measured on hidden plays, and vector search on exact search: "
+    "after the night, so that serving never waits for it.",
     executor_def=dg.in_process_executor,
     tags={"seda/cadence": "nightly"},
 )
