@@ -5,7 +5,7 @@ factors only. User factors are the exact
 solution against the final item factors, so `fold_in` of a trained user gives back its factors.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,23 +28,28 @@ class AlsConfig:
     NDCG@10 than the logarithm alone, which comes within 2 % at an alpha of 2."""
     regularization: float = 5.0
     """Ridge added to each row's normal equations."""
-    iterations: int = 15
-    """Alternations of users and items."""
+    iterations: int = 8
+    """Alternations of users and items; on inner holdouts fifteen were no better than seven."""
     side_weight: float = 0.43
     """A tag's confidence relative to plays: `alpha * side_weight` for a
     tag of mean weight."""
     tag_items: int = 3
     """Fewest items of a tag that becomes a row: rarer ones say little and cost a row each."""
-    fits: int = 3
-    """Fits with different starts whose factors are laid side by side, so that the inner product
-    is the mean of their predictions: less variance, still one plain vector per row."""
+    fits: int = 8
+    """Most fits with different starts whose factors are laid side by side, so that the inner
+    product is the mean of their predictions: less variance, still one plain vector per row. On
+    three inner holdouts of Last.fm 2K eight are 1 to 2 % better in NDCG@10 than three."""
+    entries: int = 6_000_000
+    """Stored entries that all fits together may read: a large matrix has fewer fits, one at
+    least, and leaves less to chance."""
 
 
 @dataclass(frozen=True, eq=False)
 class AlsFactors:
     """What a fit learned: `users` `(users, f)` and `items` `(items, f)`, float32, and its config.
 
-    `f` is `factors * fits`. A row of zeros means that nothing is known of that user or item.
+    `f` is `factors * fits`, with the fits that there were. A row of zeros means that nothing is
+    known of that user or item.
     """
 
     users: FloatArray
@@ -64,11 +69,13 @@ def train_als(listening: Listening, *, config: AlsConfig, seed: int) -> AlsFacto
     """
     plays = listening.plays
     users, items = plays.shape
-    width = config.factors * config.fits
     confidences = relative_strengths(plays)
     if listening.item_tags is not None and config.side_weight:
         tags = tag_rows(listening.item_tags, config.tag_items) * np.float32(config.side_weight)
         confidences = sp.vstack([confidences, tags], format="csr")
+    fits = min(config.fits, max(1, config.entries // max(1, confidences.nnz)))
+    config = replace(config, fits=fits)
+    width = config.factors * fits
     if confidences.nnz == 0:
         empty = np.zeros((items, width), np.float32)
         return AlsFactors(np.zeros((users, width), np.float32), empty, config)
