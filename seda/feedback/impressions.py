@@ -33,32 +33,33 @@ _ANSWERED = """
           and e.props ->> 'entity_id' = i.entity_id::text)"""
 _BY_PLACE = """
     select entity_id, position, count(*)::float4, count(*) filter (where answered)::float4
-    from (select i.entity_id, least(i.position, 50) as position, exists (
-              select from seda.fact_events e
-              where e.user_id = i.user_id and e.{answers}
-                and e.props ->> 'entity_id' = i.entity_id::text
-                and e.created_at between i.shown_at and i.shown_at + interval '1 day') as answered
+    from (select i.entity_id, least(i.position, 50) as position, {answered} as answered
           from seda.impressions i
           where i.entity_type = '{kind}' and i.shown_at > seda.clock() - interval '30 days') each
     group by entity_id, position"""
 
 _MOST_LOGGED = 500_000
+_ANSWERED_WITHIN_A_DAY = """exists (
+               select from seda.fact_events e
+               where e.user_id = i.user_id and e.{answers}
+                 and e.props ->> 'entity_id' = i.entity_id::text
+                 and e.created_at between i.shown_at and i.shown_at + interval '1 day')"""
+_NEWEST = """(
+        select * from seda.impressions
+        where entity_type = '{kind}' and shown_at > seda.clock() - interval '30 days'
+          and array_length(features, 1) = {width} and array_position(features, null) is null
+        order by shown_at desc limit {most})"""
 _LOGGED = """
     select hashtextextended(i.user_id::text || ':' ||
                coalesce(i.request_id, i.shown_at::text), 0)::int8 as request,
            hashtextextended(i.user_id::text, 0)::int8, i.position::int8,
            greatest(i.propensity, 1e-9)::float8,
            (extract(epoch from i.shown_at) / 86400)::float8,
-           exists (select from seda.fact_events e
-                   where e.user_id = i.user_id and e.{answers}
-                     and e.props ->> 'entity_id' = i.entity_id::text
-                     and e.created_at between i.shown_at and i.shown_at + interval '1 day'),
+           {answered},
            {inputs}
-    from (select * from seda.impressions
-          where entity_type = '{kind}' and shown_at > seda.clock() - interval '30 days'
-            and array_length(features, 1) = {width} and array_position(features, null) is null
-          order by shown_at desc limit {most}) i
+    from {newest} i
     order by request, i.position"""
+_COUNTED = "select count(*) from {newest} i where {answered}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,11 +121,9 @@ def load_logged(database: RegionalDatabase, entity_type: str) -> LoggedImpressio
 
     Only those whose `features` are as many as our inputs: another version's have other columns.
     """
-    width = len(INPUTS)
-    inputs = ", ".join(f"i.features[{place + 1}]::float4" for place in range(width))
-    query = _of(_LOGGED, entity_type).replace("{inputs}", inputs)
-    query = query.replace("{width}", str(width)).replace("{most}", str(_MOST_LOGGED))
-    kinds = ["int8", "int8", "int8", "float8", "float8", "bool", *["float4"] * width]
+    inputs = ", ".join(f"i.features[{place + 1}]::float4" for place in range(len(INPUTS)))
+    query = _of(_LOGGED.replace("{inputs}", inputs), entity_type)
+    kinds = ["int8", "int8", "int8", "float8", "float8", "bool", *["float4"] * len(INPUTS)]
     with database.transaction() as connection:
         requests, people, positions, propensities, days, answered, *columns = read_fixed(
             connection, query, kinds
@@ -140,5 +139,17 @@ def load_logged(database: RegionalDatabase, entity_type: str) -> LoggedImpressio
     )
 
 
+def count_answers(database: RegionalDatabase, entity_type: str) -> int:
+    """How many of the impressions that `load_logged` gives were answered."""
+    with database.transaction() as connection:
+        row = connection.execute(_of(_COUNTED, entity_type)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def _of(query: str, entity_type: str) -> str:
-    return query.replace("{kind}", entity_type).replace("{answers}", _ANSWERS)
+    query = query.replace("{newest}", _NEWEST).replace("{answered}", _ANSWERED_WITHIN_A_DAY)
+    values = {"kind": entity_type, "answers": _ANSWERS, "width": len(INPUTS), "most": _MOST_LOGGED}
+    for name, value in values.items():
+        query = query.replace(f"{{{name}}}", str(value))
+    return query

@@ -15,7 +15,7 @@ from seda.activity.snapshot import FromSnapshot, RegionSnapshot
 from seda.database.arrays import UnknownPackedTypeError, unpack
 from seda.database.regions import Region, RegionalDatabase
 from seda.experiments.listening import listening_of
-from seda.feedback.impressions import load_logged
+from seda.feedback.impressions import count_answers, load_logged
 from seda.recommender.arrays import DoubleArray
 from seda.recommender.learned import (
     DESIGN,
@@ -45,7 +45,7 @@ DESIGN_VERSION = "linear-design-1"
 @dg.asset(
     deps=[
         *(dg.AssetKey(["seda", f"{kind}s_vectors"]) for kind in ("artist", "playlist", "room")),
-        dg.AssetKey(["seda", "impressions"]),
+        *(dg.AssetKey(["seda", name]) for name in ("impressions", "fact_events")),
     ],
     group_name="ranking",
     owners=["team:recommendations"],
@@ -106,8 +106,7 @@ def _current(
     before: LearnedRankers | None, budget: _Budget,
 ) -> LearnedRankers:  # fmt: skip
     entity = snapshot.entities[kind]
-    logged = load_logged(database, kind)
-    answers = int(logged.answered.sum())
+    answers = count_answers(database, kind)
     # Too few to learn from are no drift either, or every first answer would set off learning.
     counted = answers if answers >= PLAN.fewest_answers else 0
     size = DataSize(len(snapshot.user_ids), len(entity.ids), int(entity.plays.nnz), counted)
@@ -122,7 +121,10 @@ def _current(
     vectors = AlignedVectors(database, kind, entity).in_space(
         platform.active_space(database.region)
     )
-    return learn(sample, size=size, plan=PLAN, seed=SEED, item_vectors=vectors, logged=logged)
+    return learn(
+        sample, size=size, plan=PLAN, seed=SEED, item_vectors=vectors,
+        logged=load_logged(database, kind),
+    )  # fmt: skip
 
 
 def _stored(platform: Platform, region: Region) -> dict[str, LearnedRankers]:

@@ -29,6 +29,7 @@ SOURCES: dict[str, str] = {
     "room_presence": "max(last_seen_at)",
     "suppressions": "max(created_at), max(suppressed_until)",
     "impressions": "max(shown_at)",
+    "fact_events": "max(id)",
     "tombstones": "max(created_at), count(purged_at)",
 }
 
@@ -46,6 +47,7 @@ _DESCRIPTIONS = {
     "room_presence": "Who is in which room now.",
     "suppressions": "What people dismissed; live, joined at read time too.",
     "impressions": "What was shown, where, and with what propensity.",
+    "fact_events": "What people did with what they were shown; thirty days of it.",
     "tombstones": "Who asked for deletion; excluded at once, never to come back.",
 }
 

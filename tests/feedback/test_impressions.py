@@ -8,7 +8,12 @@ import pytest
 
 from seda.activity.snapshot import load_snapshot
 from seda.database.regions import RegionalDatabase
-from seda.feedback.impressions import load_logged, load_responses, load_shown
+from seda.feedback.impressions import (
+    count_answers,
+    load_logged,
+    load_responses,
+    load_shown,
+)
 from seda.recommender.fatigue import ignored_impressions
 from seda.recommender.ranking import INPUTS
 
@@ -84,6 +89,7 @@ def test_impressions_with_the_inputs_of_this_version_are_logged_by_request(
     database: RegionalDatabase, shown
 ) -> None:
     logged = load_logged(database, "room")
+    assert count_answers(database, "room") == logged.answered.sum() > 0
     assert logged.inputs.tolist() == [list(range(len(INPUTS)))] * 4
     assert logged.answered.sum() == 1
     (place,) = np.flatnonzero(logged.answered)
