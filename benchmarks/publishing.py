@@ -143,6 +143,8 @@ def made(people: int) -> tuple[RecommendationRows, CardRows]:
         entity_ids=entities,
         scores=scores.astype(np.float32),
         cards=rendered,
+        is_new=random.random(count) < 0.4,
+        genres=[f"genre {number % 97}" for number in range(count)],
         **shared,
     )
     return rows, cards

@@ -13,6 +13,7 @@ from serving import documentation, feed, health, metrics, problems
 from serving.authentication import TokenVerifier
 from serving.cursors import Cursors
 from serving.documentation import problem_responses
+from serving.impressions import ImpressionLog
 from serving.pools import Pools
 from serving.services import Services
 from serving.session import RegionDirectory
@@ -72,6 +73,7 @@ def _services(settings: Settings, clock: Callable[[], datetime], pools: Pools) -
         directory=RegionDirectory(pools, clock),
         verifier=TokenVerifier.from_settings(settings, clock),
         cursors=Cursors(settings.cursor_secret(), clock),
+        impressions=ImpressionLog(pools),
         shards={Region.GLOBAL: settings.global_shards, Region.EU: settings.eu_shards},
         embedding_cap_usd=settings.embedding_monthly_cap_usd,
     )

@@ -1,7 +1,8 @@
 """`GET /feed` and `GET /recommendations/{kind}`: a page of stored cards, live where life is.
 
 Falls back in order: personal rows, the same when expired ("stale"), the person's genres, what
-trends everywhere. Cards are spliced as bytes; no object is built per card.
+trends everywhere. Cards are spliced as text, never parsed. A page is sent when its impressions are
+committed (`serving.impressions`).
 """
 
 import logging
@@ -10,15 +11,17 @@ from typing import Annotated
 
 import asyncpg
 import orjson
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from seda.database.regions import Region
 from seda.publishing.cards import ENTITY_TYPES, complete_card
 from serving.authentication import Caller
-from serving.cursors import Position, Source, expired_cursor
+from serving.cursors import SEEN_HEAD, Position, Source, expired_cursor
 from serving.documentation import FEED_RESPONSES
-from serving.lists import Page, fall_back_page, personal_page
+from serving.fall_back import MOST_SEEN, fall_back_page
+from serving.impressions import ServedPage
+from serving.lists import Page, personal_lists
 from serving.problems import DatabaseUnavailableError, ProblemError
 from serving.services import Services, WithCaller, WithServices
 from serving.session import person_session
@@ -47,27 +50,33 @@ class Kind(StrEnum):
 
 @router.get("/feed", summary="The person's feed, all types mixed", responses=FEED_RESPONSES)
 async def feed(
-    services: WithServices, caller: WithCaller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    request: Request,
+    services: WithServices,
+    caller: WithCaller,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
 ) -> Response:
-    """Rooms, playlists and artists, interleaved by their place in their own list."""
-    return await _answer(services, caller, "feed", ENTITY_TYPES, limit, cursor)
+    """Rooms, playlists and artists, interleaved by their place in their list, then live order."""
+    return await _answer(request, services, caller, "feed", ENTITY_TYPES, limit, cursor)
 
 
 @router.get(
     "/recommendations/{kind}", summary="The person's list of one type", responses=FEED_RESPONSES
 )
 async def recommendations(
+    request: Request,
     services: WithServices,
     caller: WithCaller,
     kind: Kind,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response:
-    """The list of one type, best first."""
-    return await _answer(services, caller, kind, (kind.entity_type,), limit, cursor)
+    """The list of one type, best first, then live order."""
+    return await _answer(request, services, caller, kind, (kind.entity_type,), limit, cursor)
 
 
 async def _answer(
+    request: Request,
     services: Services,
     caller: Caller,
     endpoint: str,
@@ -77,90 +86,101 @@ async def _answer(
 ) -> Response:
     start = None if cursor is None else services.cursors.open(cursor, endpoint, caller)
     region = await services.directory.region_of(caller)
-    reader = _Reader(services, caller, region, types, limit + 1)
+    reader = _Reader(services, caller, region, types, limit)
     try:
-        page = await (reader.first() if start is None else reader.at(start))
+        page, following = await (reader.first() if start is None else reader.at(start))
     except ProblemError as problem:
         if problem.status == 404:
             services.directory.forget(caller)
         raise
     shown = 0 if start is None else start.shown
-    following = None
-    if len(page.items) > limit:
-        position = Position(page.source, page.generations, page.items[limit].key, shown + limit)
-        following = services.cursors.seal(position, endpoint, caller)
-    return Response(_body(page, limit, shown, following), media_type="application/json")
+    served = ServedPage(
+        page.user_id, str(endpoint), request.state.request_id, reader.now, shown + 1, page.items
+    )
+    await services.impressions.record(region, served)
+    next_cursor = services.cursors.seal(following, endpoint, caller) if page.more else None
+    return Response(_body(page, shown, next_cursor), media_type="application/json")
 
 
 class _Reader:
     """Reads pages for one request; every source is a transaction of its own."""
 
     def __init__(
-        self, services: Services, caller: Caller, region: Region, types: tuple[str, ...], rows: int
+        self, services: Services, caller: Caller, region: Region, types: tuple[str, ...], size: int
     ) -> None:
         self._services = services
         self._caller = caller
         self._region = region
         self._types = types
-        self._rows = rows
-        self._now = services.clock()
+        self._size = size
+        self.now = services.clock()
 
-    async def first(self) -> Page:
-        """The first page, from the best source that has a list (API-5).
+    async def first(self) -> tuple[Page, Position]:
+        """The first page, from the best source that has a list (API-5), and what comes after it.
 
         Raises:
             ProblemError: 404 or 410 for the person, 503 when no source answers.
         """
-        page: Page | None = None
+        found: tuple[Page, Position] | None = None
         for source in (Source.PERSONAL, Source.GENRE, Source.TRENDING):
             try:
-                page = await self._read(source, None, 0)
+                found = await self._read(Position(source))
             except asyncpg.PostgresError as problem:
                 # The database answers, this list does not: a worse list beats no list.
                 _logger.warning("the %s list failed: %s", source, type(problem).__name__)
                 continue
-            if page.available:
-                return page
-        if page is None:
+            if found[0].available:
+                return found
+        if found is None:
             raise DatabaseUnavailableError(self._region)
-        return page
+        return found
 
-    async def at(self, start: Position) -> Page:
-        """The page at a cursor, from the list that the reader started on.
+    async def at(self, start: Position) -> tuple[Page, Position]:
+        """The page at a cursor, from the list that the reader started on, and what comes after it.
 
         Raises:
             ProblemError: 410 when that list is gone; 503 when it cannot be read just now.
         """
         try:
-            page = await self._read(start.source, start.generations or None, start.key)
+            page, following = await self._read(start)
         except asyncpg.PostgresError as problem:
             _logger.warning("a page of the %s list failed: %s", start.source, type(problem))
             raise DatabaseUnavailableError(self._region) from problem
         if page.generations != start.generations:
             raise expired_cursor()
-        return page
+        return page, following
 
-    async def _read(self, source: Source, generations: tuple[int, ...] | None, start: int) -> Page:
+    async def _read(self, start: Position) -> tuple[Page, Position]:
         async with person_session(self._services.pools, self._region, self._caller) as connection:
-            if source in (Source.PERSONAL, Source.STALE):
-                return await personal_page(
+            if start.source in (Source.PERSONAL, Source.STALE):
+                lists = await personal_lists(
                     connection,
                     self._types,
-                    generations,
+                    start.generations or None,
                     shards=self._services.shards[self._region],
-                    start=start,
-                    rows=self._rows,
-                    now=self._now,
+                    now=self.now,
                 )
-            return await fall_back_page(
-                connection, source, self._types, start=start, rows=self._rows, now=self._now
-            )
+                page = lists.page(start.served, self._size)
+                shown = start.shown + len(page.items)
+                return page, Position(page.source, page.generations, page.served, shown=shown)
+            page, key = await fall_back_page(
+                connection, start.source, self._types, start=start.key, seen=start.seen,
+                size=self._size, now=self.now,
+            )  # fmt: skip
+        seen = start.seen + tuple(item.entity_id[:SEEN_HEAD] for item in page.items)
+        return page, Position(
+            page.source,
+            # By position only where more was seen than a cursor holds.
+            key=key if len(seen) > MOST_SEEN else 0,
+            shown=start.shown + len(page.items),
+            seen=seen[-MOST_SEEN:],
+        )
 
 
-def _body(page: Page, limit: int, shown: int, next_cursor: str | None) -> bytes:
+def _body(page: Page, shown: int, next_cursor: str | None) -> bytes:
     cards = [
-        complete_card(item.card, shown + place, item.social)
-        for place, item in enumerate(page.items[:limit], start=1)
+        complete_card(item.card, place, item.social)
+        for place, item in enumerate(page.items, start=shown + 1)
     ]
     return b'{"items":[%s],"next_cursor":%s,"generation":%s,"source":"%s"}' % (
         b",".join(cards),

@@ -13,7 +13,8 @@ from seda.publishing.cards import ENTITY_TYPES
 from serving.authentication import Caller
 from serving.cursors import Source
 from serving.documentation import HEALTH_RESPONSES, READINESS_RESPONSES
-from serving.lists import fall_back_page, personal_page
+from serving.fall_back import fall_back_page
+from serving.lists import personal_lists
 from serving.problems import RETRY_SECONDS, ProblemError
 from serving.services import Services, WithServices
 from serving.session import person_session
@@ -66,12 +67,10 @@ async def _rehearse(services: Services, region: Region) -> None:
     now, shards = services.clock(), services.shards[region]
     async with person_session(services.pools, region, _NOBODY) as connection:
         with _nobody_found():
-            await personal_page(
-                connection, ENTITY_TYPES, None, shards=shards, start=0, rows=1, now=now
-            )
+            await personal_lists(connection, ENTITY_TYPES, None, shards=shards, now=now)
         with _nobody_found():
             await fall_back_page(
-                connection, Source.TRENDING, ENTITY_TYPES, start=0, rows=1, now=now
+                connection, Source.TRENDING, ENTITY_TYPES, start=0, seen=(), size=1, now=now
             )
 
 

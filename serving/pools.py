@@ -79,6 +79,19 @@ class Pools:
         Raises:
             DatabaseUnavailableError: nothing answers, no connection is free, or it was lost.
         """
+        async with (
+            self.connection(region) as connection,
+            connection.transaction(readonly=readonly),
+        ):
+            yield connection
+
+    @asynccontextmanager
+    async def connection(self, region: Region) -> AsyncIterator[asyncpg.Connection]:
+        """A pooled connection; each statement commits by itself.
+
+        Raises:
+            DatabaseUnavailableError: nothing answers, no connection is free, or it was lost.
+        """
         pool = self._pools[region]
         try:
             connection = await pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
@@ -86,8 +99,7 @@ class Pools:
             _logger.warning("no %s connection: %s", region, type(problem).__name__)
             raise DatabaseUnavailableError(region) from problem
         try:
-            async with connection.transaction(readonly=readonly):
-                yield connection
+            yield connection
         except _CONNECTION_LOST as problem:
             if isinstance(problem, asyncpg.InterfaceError) and not connection.is_closed():
                 raise  # a mistake of ours, not an outage

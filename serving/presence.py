@@ -3,6 +3,8 @@
 Who is counted and who is named is decided by `seda.friends_presence`; the words by `seda.social`.
 """
 
+from typing import Any
+
 import orjson
 
 from seda.social.copy import NOBODY, Face, SocialBlock, social_block
@@ -10,15 +12,21 @@ from seda.social.copy import NOBODY, Face, SocialBlock, social_block
 NOBODY_JSON = orjson.dumps(NOBODY)
 
 
-def viewer_block(count: int | None, friends: str | None, room_name: str) -> SocialBlock:
-    """The block of one row of `seda.friends_presence`; nulls mean that nobody is there."""
+def viewer_block(
+    count: int | None, friends: str | list[dict[str, Any]] | None, room_name: str
+) -> SocialBlock:
+    """The block of one row of `seda.friends_presence`; nulls mean that nobody is there.
+
+    `friends` as the database gives them, or already parsed.
+    """
     if not count:
         return NOBODY
-    faces = [Face(each["name"], each["avatar_url"]) for each in orjson.loads(friends or "[]")]
+    each_friend = orjson.loads(friends) if isinstance(friends, str) else friends or ()
+    faces = [Face(each["name"], each["avatar_url"]) for each in each_friend]
     return social_block(faces, count, room_name)
 
 
-def room_block(count: int | None, friends: str | None, card: str) -> bytes:
+def room_block(count: int | None, friends: str | list[dict[str, Any]] | None, card: str) -> bytes:
     """The same as JSON; the stored card is parsed, for its name, only where friends are."""
     if not count:
         return NOBODY_JSON

@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from seda.database.regions import Region
 from serving.authentication import Caller, TokenVerifier
 from serving.cursors import Cursors
+from serving.impressions import ImpressionLog
 from serving.pools import Pools
 from serving.problems import unauthorized
 from serving.session import RegionDirectory
@@ -29,6 +30,7 @@ class Services:
     directory: RegionDirectory
     verifier: TokenVerifier
     cursors: Cursors
+    impressions: ImpressionLog
     shards: Mapping[Region, int]
     embedding_cap_usd: Decimal
 

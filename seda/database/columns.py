@@ -19,7 +19,7 @@ Rows: TypeAlias = npt.NDArray[Any]
 
 EPOCH_DAY: Final = np.datetime64("2000-01-01", "D")
 EPOCH: Final = np.datetime64("2000-01-01", "us")
-_TEXT, _FLOAT4, _UUID = 25, 700, 2950  # type oids, the same in every server
+_BOOLEAN, _TEXT, _FLOAT4, _UUID = 16, 25, 700, 2950  # type oids, the same in every server
 
 
 class CopyError(SedaError):
@@ -192,6 +192,29 @@ def text_arrays(values: Sequence[str | bytes], lengths: npt.NDArray[np.integer])
             [
                 b"".join(chain((head_bytes[a:b],), parts[c:d]))
                 for (a, b), (c, d) in zip(of_head, of_parts, strict=True)
+            ]
+        )
+
+    return VariableColumn(len(lengths), encode)
+
+
+def boolean_arrays(values: npt.NDArray[np.bool_], lengths: npt.NDArray[np.integer]) -> Column:
+    """boolean[], from all elements `(m,)` in order and the number of each row's elements `(n,)`."""
+    bounds = _bounds(lengths, len(values))
+    elements = np.zeros((len(values), 5), np.uint8)
+    elements[:, 3], elements[:, 4] = 1, values  # each one's length, and itself
+
+    def encode(rows: slice) -> tuple[Sequence[bytes], npt.NDArray[np.int32]]:
+        heads, starts = _array_heads(np.asarray(lengths[rows]), _BOOLEAN, 0)
+        head_bytes, data = heads.tobytes(), elements[bounds[rows.start] : bounds[rows.stop]]
+        ends = 5 * (bounds[rows.start : rows.stop + 1] - bounds[rows.start])
+        body = data.tobytes()
+        return _spans(
+            [
+                head_bytes[a:b] + body[c:d]
+                for (a, b), (c, d) in zip(
+                    pairwise((4 * starts).tolist()), pairwise(ends.tolist()), strict=True
+                )
             ]
         )
 

@@ -6,10 +6,12 @@ a card per entity. What is left per row is one hash for the id and one join of b
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from uuid import UUID
 
 import numpy as np
 import orjson
+from scipy import sparse
 
 from seda.publishing.cards import recommendation_id
 from seda.publishing.generations import CardRows, RecommendationRows
@@ -23,10 +25,14 @@ _PRESENCE = column("friend_presence_count")
 
 @dataclass(frozen=True, eq=False)
 class ListNames:
-    """The names that cards and reasons speak: of the type's entities and of the genres."""
+    """The names that cards and reasons speak: of the type's entities and of the genres.
+
+    `main_genres` has the heaviest genre of each entity, "" where there is none.
+    """
 
     entities: list[str]
     genres: np.ndarray
+    main_genres: list[str]
 
 
 @dataclass(eq=False)
@@ -87,6 +93,8 @@ class ListRenderer:
             entity_ids=entity_ids,
             scores=scores.astype(np.float32),
             cards=cards,
+            is_new=is_new,
+            genres=[self.names.main_genres[position] for position in positions.tolist()],
             created_at=created_at,
             expires_at=expires_at,
             model_version=self.model_version,
@@ -181,6 +189,17 @@ class ListRenderer:
             }
             rendered = self._entities[position] = orjson.dumps(parts)[1:-1]
         return rendered
+
+
+def main_genres(weights: sparse.csr_matrix, names: np.ndarray) -> list[str]:
+    """The heaviest genre of each row of `weights` (items, genres), "" where there is none; of
+    equally heavy ones the first by name."""
+    found = [""] * weights.shape[0]
+    for item, (start, stop) in enumerate(pairwise(weights.indptr.tolist())):
+        if stop > start:
+            genres, shares = weights.indices[start:stop], weights.data[start:stop]
+            found[item] = str(names[genres[shares == shares.max()].min()])
+    return found
 
 
 def _rows_json(values: np.ndarray) -> list[bytes]:

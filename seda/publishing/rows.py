@@ -73,7 +73,8 @@ class CardRows:
 
     `user_ids` `(n, 16) uint8`, `entity_types` `(n,)` names or positions in `ENTITY_TYPES`,
     `lengths` `(n,)` cards of each row; then all rows' cards in order: `recommendation_ids` and
-    `entity_ids` `(m, 16) uint8`, `scores` `(m,) float32`, `cards` m JSON objects.
+    `entity_ids` `(m, 16) uint8`, `scores` `(m,) float32`, `cards` m JSON objects, `is_new`
+    `(m,) bool`, and `genres`, the main genre of each ("" for none).
     """
 
     user_ids: Ids
@@ -83,6 +84,8 @@ class CardRows:
     entity_ids: Ids
     scores: npt.NDArray[np.float32]
     cards: Sequence[bytes | str]
+    is_new: npt.NDArray[np.bool_]
+    genres: Sequence[bytes | str]
     created_at: datetime | np.datetime64
     expires_at: datetime | np.datetime64
     model_version: str
@@ -102,6 +105,8 @@ class CardRows:
             "entity_ids": copy.uuid_arrays(self.entity_ids, self.lengths),
             "scores": copy.float_arrays(self.scores, self.lengths),
             "cards": copy.text_arrays(self.cards, self.lengths),
+            "is_new": copy.boolean_arrays(self.is_new, self.lengths),
+            "genres": copy.text_arrays(self.genres, self.lengths),
             "model_version": copy.constants(self.model_version.encode(), rows),
             "created_at": _times(self.created_at, rows),
             "expires_at": _times(self.expires_at, rows),

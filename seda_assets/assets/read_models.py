@@ -18,7 +18,7 @@ from seda.publishing.generations import (
     open_generation,
     publish,
 )
-from seda.publishing.lists import ListNames, ListRenderer
+from seda.publishing.lists import ListNames, ListRenderer, main_genres
 from seda.publishing.rows import CardRows, RecommendationRows
 from seda.recommender.cores import one_ahead
 from seda_assets.assets.column_schemas import columns
@@ -57,6 +57,8 @@ _CARD_COLUMNS = columns(
     entity_ids="uuid[]",
     scores="real[]",
     cards="text[]: the feed's JSON, without what is live",
+    is_new="boolean[]: what the novelty quota counts",
+    genres="text[]: the main genre of each, by which a listen lifts others",
 )
 
 
@@ -175,7 +177,8 @@ class _ShardPublisher:
     def _renderer(self, kind: str, model_version: str) -> ListRenderer:
         key = (kind, model_version)
         if key not in self._renderers:
-            names = ListNames(self._names[kind], np.asarray(self._snapshot.genre_names))
-            ids = self._snapshot.entities[kind].ids
+            entity, genres = self._snapshot.entities[kind], np.asarray(self._snapshot.genre_names)
+            names = ListNames(self._names[kind], genres, main_genres(entity.genres, genres))
+            ids = entity.ids
             self._renderers[key] = ListRenderer(kind, ids, names, model_version)
         return self._renderers[key]

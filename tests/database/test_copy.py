@@ -90,6 +90,11 @@ def _ids(n: int) -> np.ndarray:
         ),
         ("real[]", copy.float_rows(np.array([[1, 2], [3, 4]], "f4")), [[1, 2], [3, 4]]),
         ("real[]", copy.float_arrays(np.array([1, 2, 3], "f4"), np.array([2, 0, 1])), "floats"),
+        (
+            "boolean[]",
+            copy.boolean_arrays(np.array([True, False, True]), np.array([2, 0, 1])),
+            [[True, False], [], [True]],
+        ),
         ("text[]", copy.text_arrays(["a", b"", "ü"], np.array([0, 3])), [[], ["a", "", "ü"]]),
         ("bigint", copy.constants(pack(">q", 9), 3), [9, 9, 9]),
         ("text", copy.constants("ô".encode(), 2), ["ô", "ô"]),

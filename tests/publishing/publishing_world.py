@@ -59,6 +59,8 @@ def card_rows(types=ENTITY_TYPES, marker: object = 0) -> CardRows:
         entity_ids=ids[::-1],
         scores=np.linspace(1, 0, rows * ITEMS, dtype=np.float32),
         cards=[json.dumps({"marker": marker})] * (rows * ITEMS),
+        is_new=np.zeros(rows * ITEMS, bool),
+        genres=[""] * (rows * ITEMS),
         created_at=NOW,
         expires_at=NOW + timedelta(hours=36),
         model_version="linear-1",

@@ -43,7 +43,7 @@ async def test_an_unexpected_error_tells_nothing_but_its_request_id(
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret internals")
 
-    monkeypatch.setattr("serving.feed.personal_page", broken)
+    monkeypatch.setattr("serving.feed.personal_lists", broken)
     response = await api.get("/feed", world.person("Ada"))
     assert response.status_code == 500
     assert response.headers["x-request-id"] == response.json()["request_id"]

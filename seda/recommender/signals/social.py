@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numba import njit
 
 from seda.recommender.arrays import Csr, DoubleArray, FloatArray, sparse_rows
+from seda.recommender.attention import ATTENTION, STALE_AFTER
 from seda.recommender.models.listening import Listening, relative_strengths, unit_length_rows
 
 STRANGER = 0.1
@@ -19,10 +20,6 @@ SMOOTHING = 2.0
 """Friends of no taste at all that everybody has: one friend's word counts a third."""
 PROFILE_HALF = 10.0
 """Known items at which the social terms weigh half of what they do for a newcomer."""
-ATTENTION = 0.5
-"""What one friend who was just seen adds to the presence of an empty room."""
-STALE_AFTER = 600.0
-"""Seconds after which a sighting of a friend weighs 1/e."""
 
 
 def friend_taste(friends: Csr, plays: Csr, everyone: Csr) -> Csr:
