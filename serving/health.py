@@ -14,7 +14,7 @@ from serving.authentication import Caller
 from serving.cursors import Source
 from serving.documentation import HEALTH_RESPONSES, READINESS_RESPONSES
 from serving.fall_back import fall_back_page
-from serving.lists import personal_lists
+from serving.lists import personal_lists, rehearse
 from serving.problems import RETRY_SECONDS, ProblemError
 from serving.services import Services, WithServices
 from serving.session import person_session
@@ -66,6 +66,7 @@ async def _state(services: Services, region: Region) -> str:
 async def _rehearse(services: Services, region: Region) -> None:
     now, shards = services.clock(), services.shards[region]
     async with person_session(services.pools, region, _NOBODY) as connection:
+        await rehearse(connection)
         with _nobody_found():
             await personal_lists(connection, ENTITY_TYPES, None, shards=shards, now=now)
         with _nobody_found():

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 
@@ -27,9 +27,7 @@ MOST_PAGES = 200
 """Pages in one commit."""
 WRITE_TIMEOUT_SECONDS = 2.0
 
-_RECORD = """
-    select seda.record_impressions($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-"""
+_RECORD = "select seda.record_impressions($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 
 _logger = logging.getLogger("serving")
 
@@ -103,25 +101,20 @@ class ImpressionLog:
                 written.set_exception(failure)
 
     async def _write(self, region: Region, pages: Sequence[ServedPage]) -> None:
-        items = [
-            (number, place, item)
-            for number, page in enumerate(pages, start=1)
-            for place, item in enumerate(page.items, start=page.first)
-        ]
+        items = [item for page in pages for item in page.items]
         async with self._pools.connection(region) as connection:
             await connection.execute(
                 _RECORD,
                 [page.user_id for page in pages],
                 [page.surface for page in pages],
                 [page.request_id for page in pages],
-                [uuid4() for _ in pages],
                 [page.shown_at for page in pages],
-                [number for number, _, _ in items],
-                [place for _, place, _ in items],
-                [item.id for _, _, item in items],
-                [item.entity_type for _, _, item in items],
-                [item.entity_id for _, _, item in items],
-                [item.generation for _, _, item in items],
-                [item.model_version for _, _, item in items],
+                [page.first for page in pages],
+                [len(page.items) for page in pages],
+                [item.id for item in items],
+                [item.entity_type for item in items],
+                [item.entity_id for item in items],
+                [item.generation for item in items],
+                [item.model_version for item in items],
                 timeout=WRITE_TIMEOUT_SECONDS,
             )

@@ -1,11 +1,12 @@
 """Reads a person's published lists with everything that is live, and makes pages of them.
 
-One prepared statement, run under row security, brings the stored cards and, by position in them,
-what happened since: suppressions, showings, the person's events, the friends who are there. Which
-items make a page is decided by `seda.feedback.live_order`.
+One prepared statement (`seda.live_lists`), run under row security, brings the stored cards and what
+happened since: suppressions, showings, the person's events, the friends who are there. Which items
+make a page is decided by `seda.feedback.live_order`.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -28,69 +29,16 @@ from serving.presence import NOBODY_JSON, room_block
 from serving.problems import ProblemError
 from serving.session import unknown_person
 
-# Positions count from 1, as arrays do. limit 1 keeps the lookup in the partitioned table a
-# parameterised one, pruned to one partition. An event's entity is what a person's app sent: a uuid
-# only where it looks like one.
 # $1 types, $2 generations (null: what is served now), $3 shards of the region, $4 now
-_PERSONAL = """
-with me as materialized (
-    select id, region, bucket, deleted_at from seda.users
-    where auth_user_id = (select auth.uid())::text
-), recent as materialized (
-    select row_number() over (order by e.created_at desc, e.id desc) as place, e.event_type,
-           extract(epoch from $4::timestamptz - e.created_at)::float8 as seconds_ago,
-           case when e.props ->> 'entity_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-                then (e.props ->> 'entity_id')::uuid end as entity_id
-    from seda.fact_events e
-    where e.user_id = (select id from me)
-      and e.created_at > $4::timestamptz - interval '24 hours'
-    order by e.created_at desc, e.id desc limit 50
-), lists as materialized (
-    select w.place, w.entity_type, c.* from me
-    cross join unnest($1::text[], $2::bigint[]) with ordinality
-        as w(entity_type, generation, place)
-    left join seda.generation_pointer p
-        on w.generation is null and p.entity_type = w.entity_type and p.arm = 'control'
-        and p.shard = me.region || '-'
-            || lpad((((me.bucket + 1) * $3::int - 1) / 64)::text, 2, '0')
-    left join lateral (
-        select m.generation, m.entity_ids, m.cards, m.is_new, m.genres, m.model_version,
-               m.expires_at
-        from seda.mv_user_top_candidates m
-        where m.generation = coalesce(w.generation, p.generation)
-          and m.user_id = me.id and m.entity_type = w.entity_type
-        limit 1
-    ) c on true
-)
-select me.id as user_id, me.deleted_at is not null as deleted, l.entity_type,
-       coalesce(l.generation, 0) as generation, l.expires_at, l.model_version, l.cards, l.is_new,
-       array(select array_position(l.entity_ids, s.entity_id) from seda.suppressions s
-             where s.user_id = me.id and s.entity_type = l.entity_type
-               and s.entity_id = any (l.entity_ids)
-               and (s.suppressed_until is null or s.suppressed_until > $4::timestamptz)) as hidden,
-       array(select array_position(l.entity_ids, i.entity_id) from seda.impressions i
-             where i.user_id = me.id and i.shown_at > $4::timestamptz - interval '24 hours'
-               and i.entity_type = l.entity_type and i.entity_id = any (l.entity_ids)) as shown,
-       array(select array_position(l.entity_ids, r.entity_id) from recent r
-             order by r.place) as touched,
-       case when exists (select from recent) then l.genres end as genres,
-       case when l.place = 1 and exists (select from recent) then (
-           select jsonb_agg(jsonb_build_array(r.event_type, r.seconds_ago,
-               case when r.event_type in ('rec_click', 'listen_30s', 'room_join') then coalesce(
-                   (select o.genre from seda.rooms o where o.id = r.entity_id),
-                   (select o.genre from seda.playlists o where o.id = r.entity_id),
-                   (select o.genre from seda.artist_genres o where o.artist_id = r.entity_id
-                    order by o.weight desc, o.genre limit 1)) end) order by r.place)
-           from recent r) end as events,
-       here.*
-from me join lists l on true
-left join lateral (
-    select jsonb_agg(jsonb_build_array(array_position(l.entity_ids, f.room_id), f.friend_count,
-               f.friends, array(select extract(epoch from $4::timestamptz - each)
-                                from unnest(f.seen_at) as each))) as present
-    from seda.friends_presence(l.entity_ids) f where l.entity_type = 'room'
-) here on true
-order by l.place
+_PERSONAL = "select * from seda.live_lists($1, $2, $3, $4)"
+
+# What the function reads of somebody, named so that a missing grant or migration shows even when
+# nobody is there to read of.
+_REHEARSED = """
+    select from seda.generation_pointer, seda.mv_user_top_candidates, seda.suppressions,
+        seda.impressions, seda.fact_events, seda.artist_genres, seda.rooms, seda.playlists,
+        seda.friends_presence('{}')
+    where false
 """
 
 
@@ -131,19 +79,19 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class LiveList:
-    """One published list and what is known now of its items; positions count from 0.
+    """One published list and what is known now of its items; generation 0 is no list.
 
-    `friends` are (count, friends as JSON) by position of a room.
+    Positions count from 0. `friends` are (count, friends as the database gives them) by position.
     """
 
     entity_type: str
     generation: int
-    model_version: str
-    cards: Sequence[str]
-    is_new: Sequence[bool]
-    hidden: frozenset[int]
-    moved: dict[int, tuple[Movement, ...]]
-    friends: dict[int, tuple[int, Any]]
+    model_version: str = ""
+    cards: Sequence[str] = ()
+    is_new: Sequence[bool] = ()
+    hidden: Collection[int | None] = ()
+    moved: Mapping[int, tuple[Movement, ...]] = field(default_factory=dict)
+    friends: Mapping[int, tuple[int, Any]] = field(default_factory=dict)
 
     def item(self, key: int, position: int) -> Item:
         """The item at a position, as a page shows it."""
@@ -224,42 +172,81 @@ async def personal_lists(
         ProblemError: 404 or 410, the person is unknown or has left.
         asyncpg.PostgresError: the statement failed or took too long.
     """
-    wanted = generations or (None,) * len(entity_types)
+    wanted = None if generations is None else sorted(set(generations))
     rows = await connection.fetch(_PERSONAL, entity_types, wanted, shards, now)
     check_person(rows[0] if rows else None)
-    events = [
-        OwnEvent(kind, genre, seconds)
-        for kind, seconds, genre in orjson.loads(rows[0]["events"] or "[]")
-    ]
-    expires = [row["expires_at"] for row in rows if row["expires_at"] is not None]
-    stale = bool(expires) and min(expires) <= now
+    person = _person(rows[0])
+    # A cursor may name two generations; each type is read from its own.
+    of_type = dict(zip(entity_types, generations or (), strict=False))
+    found = {
+        row["entity_type"]: row
+        for row in rows[1:]
+        if of_type.get(row["entity_type"], row["generation"]) == row["generation"]
+    }
+    expires = [row["expires_at"] for row in found.values()]
     return PersonalLists(
         rows[0]["user_id"],
-        Source.STALE if stale else Source.PERSONAL,
-        tuple(_live_list(row, events) for row in rows),
+        Source.STALE if expires and min(expires) <= now else Source.PERSONAL,
+        tuple(
+            _live_list(found[kind], person) if kind in found else LiveList(kind, 0)
+            for kind in entity_types
+        ),
     )
 
 
-def _live_list(row: Any, events: Sequence[OwnEvent]) -> LiveList:
-    cards = row["cards"] or ()
-    is_new = row["is_new"]
+@dataclass(frozen=True, slots=True)
+class _Person:
+    """What is live of a person whatever the list: ids of entities as bytes."""
+
+    suppressed: Sequence[bytes]
+    shown: Mapping[bytes, int]
+    events: Sequence[OwnEvent]
+    touched: Sequence[bytes]
+
+
+def _person(row: Any) -> _Person:
+    events = orjson.loads(row["events"]) if row["events"] else ()
+    return _Person(
+        _ids(row["suppressed"]),
+        Counter(_ids(row["shown"])),
+        [OwnEvent(kind, genre, seconds) for kind, seconds, genre in events],
+        _ids(row["touched"]),
+    )
+
+
+def _live_list(row: Any, person: _Person) -> LiveList:
+    cards, is_new = row["cards"], row["is_new"]
     if is_new is None:  # a generation from before the column
         is_new = ['"is_new":true' in card for card in cards]
+    positions = {id: position for position, id in enumerate(_ids(row["entity_ids"]))}
+    position_of = positions.get
     friends: dict[int, tuple[int, Any]] = {}
     seen: dict[int, list[float]] = {}
-    if row["present"] is not None:
-        for position, count, faces, seconds in orjson.loads(row["present"]):
-            friends[position - 1], seen[position - 1] = (count, faces), seconds
-    facts = ListFacts(
-        genres=row["genres"] or (),
-        shown=[position - 1 for position in row["shown"]],
-        touched=[None if position is None else position - 1 for position in row["touched"]],
-        friends=seen,
-    )
+    for room, count, faces, seconds in orjson.loads(row["present"]) if row["present"] else ():
+        position = positions[UUID(room).bytes]
+        friends[position], seen[position] = (count, faces), seconds
+    shown = {at: times for id, times in person.shown.items() if (at := position_of(id)) is not None}
+    facts = ListFacts(row["genres"] or (), shown, [position_of(id) for id in person.touched], seen)
     return LiveList(
-        row["entity_type"], row["generation"], row["model_version"] or "", cards, is_new,
-        frozenset(position - 1 for position in row["hidden"]), movements(facts, events), friends,
+        row["entity_type"], row["generation"], row["model_version"], cards, is_new,
+        frozenset(map(position_of, person.suppressed)),
+        movements(facts, person.events), friends,
     )  # fmt: skip
+
+
+def _ids(array: bytes | None) -> list[bytes]:
+    """The ids of a `uuid[]` without nulls in wire format: a head of 20 bytes, then each with its
+    length before it."""
+    return [array[at : at + 16] for at in range(24, len(array), 20)] if array else []
+
+
+async def rehearse(connection: asyncpg.Connection) -> None:
+    """Check that the statement could be run in full for somebody.
+
+    Raises:
+        asyncpg.PostgresError: it could not.
+    """
+    await connection.execute(_REHEARSED)
 
 
 def check_person(row: Any) -> None:

@@ -94,7 +94,9 @@ class Pools:
         """
         pool = self._pools[region]
         try:
-            connection = await pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
+            # Waiting with a timeout makes a task of it: only where there is something to wait for.
+            patience = None if pool.get_idle_size() else CONNECT_TIMEOUT_SECONDS
+            connection = await pool.acquire(timeout=patience)
         except (*_CONNECTION_LOST, asyncpg.PostgresError) as problem:
             _logger.warning("no %s connection: %s", region, type(problem).__name__)
             raise DatabaseUnavailableError(region) from problem

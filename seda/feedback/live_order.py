@@ -45,13 +45,13 @@ class OwnEvent:
 class ListFacts:
     """What is known now of the items of one list; positions count that list from 0.
 
-    `genres` are main genres, "" for none, and may be empty; `shown` has a position per showing of
+    `genres` are main genres, "" for none, and may be empty; `shown` counts the showings of
     the last 24 hours; `touched` a position (or None) per event; `friends` the seconds since each
     friend who shows their presence was seen there.
     """
 
     genres: Sequence[str] = ()
-    shown: Sequence[int] = ()
+    shown: Mapping[int, int] = field(default_factory=dict)
     touched: Sequence[int | None] = ()
     friends: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
@@ -88,8 +88,9 @@ def movements(facts: ListFacts, events: Sequence[OwnEvent]) -> dict[int, tuple[M
                 Movement("friends_here", lift, "Friends are here now")
             )
     answered = _move_by_events(facts, events, moved)
-    for position in set(facts.shown) - answered:
-        times = facts.shown.count(position)
+    for position, times in facts.shown.items():
+        if position in answered:
+            continue
         loss = min(MOST_BY_SHOWINGS, _BY_SHOWING * times)
         often = "once" if times == 1 else f"{times} times"
         moved.setdefault(position, []).append(

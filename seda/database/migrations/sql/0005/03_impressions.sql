@@ -2,36 +2,47 @@
 -- call it: a person could otherwise record what others saw. The API passes the ids of people that
 -- their own transactions, under row-level security, gave it.
 --
--- Arrays of two lengths: user_ids, surfaces, request_ids, page_ids and moments have an element per
--- page; the others one per item, of which item_pages says to which page (from 1) it belongs.
--- Features and propensity are copied from the generation that was shown, model version too, if it
--- is still there.
+-- Arrays of two lengths: the first six have an element per page (firsts: the position of its first
+-- item; sizes: its items), the others one per item, page after page. Features and propensity are
+-- copied from the generation that was shown, and the model version, where it has a row for it.
 create function seda.record_impressions(
-    user_ids uuid[], surfaces text[], request_ids text[], page_ids uuid[], moments timestamptz[],
-    item_pages integer[], positions integer[], recommendation_ids uuid[], entity_types text[],
-    entity_ids uuid[], generations bigint[], model_versions text[]
+    user_ids uuid[], surfaces text[], request_ids text[], moments timestamptz[], firsts integer[],
+    sizes integer[], recommendation_ids uuid[], entity_types text[], entity_ids uuid[],
+    generations bigint[], model_versions text[]
 ) returns void
-language sql volatile security definer set search_path = '' as $$
-    insert into seda.impressions (id, user_id, recommendation_id, generation, entity_type,
-        entity_id, surface, position, propensity, features, model_version, request_id, shown_at)
-    -- The id is unique by its page and place; a random one would cost more than the rest.
-    select md5(p.page_id::text || i.position)::uuid, p.user_id, i.recommendation_id, i.generation,
-           i.entity_type, i.entity_id, p.surface, i.position,
-           coalesce((r.context -> 'exploration' ->> 'propensity')::real, 1), r.signals,
-           coalesce(r.model_version, i.model_version), p.request_id, p.shown_at
-    from unnest(item_pages, positions, recommendation_ids, entity_types, entity_ids, generations,
-                model_versions)
-        as i(page, position, recommendation_id, entity_type, entity_id, generation, model_version)
-    join unnest(user_ids, surfaces, request_ids, page_ids, moments) with ordinality
-        as p(user_id, surface, request_id, page_id, shown_at, page) on p.page = i.page
-    left join lateral (
-        select s.signals, s.context, s.model_version from seda.recommendations s
-        where s.generation = i.generation and s.user_id = p.user_id
-          and s.id = i.recommendation_id
-        limit 1
-    ) r on true
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    start integer := 1;
+    stop integer;
+    page_id text;
+    served bigint;
+begin
+    for page in 1 .. cardinality(user_ids) loop
+        stop := start + sizes[page] - 1;
+        page_id := gen_random_uuid();
+        -- A page seldom mixes generations, and one at a time opens one partition.
+        for served in select distinct unnest(generations[start:stop]) loop
+            insert into seda.impressions (id, user_id, recommendation_id, generation, entity_type,
+                entity_id, surface, position, propensity, features, model_version, request_id,
+                shown_at)
+            -- Unique by its page and place; a random one for each would cost more than the rest.
+            select md5(page_id || i.place)::uuid, user_ids[page], i.recommendation_id, served,
+                   i.entity_type, i.entity_id, surfaces[page], firsts[page] + i.place - 1,
+                   coalesce((r.context -> 'exploration' ->> 'propensity')::real, 1), r.signals,
+                   coalesce(r.model_version, i.model_version), request_ids[page], moments[page]
+            from unnest(recommendation_ids[start:stop], entity_types[start:stop],
+                        entity_ids[start:stop], generations[start:stop],
+                        model_versions[start:stop]) with ordinality
+                as i(recommendation_id, entity_type, entity_id, generation, model_version, place)
+            left join seda.recommendations r on r.generation = served
+                and r.user_id = user_ids[page] and r.id = i.recommendation_id
+            where i.generation is not distinct from served;
+        end loop;
+        start := stop + 1;
+    end loop;
+end
 $$;
-revoke execute on function seda.record_impressions(uuid[], text[], text[], uuid[], timestamptz[],
+revoke execute on function seda.record_impressions(uuid[], text[], text[], timestamptz[],
     integer[], integer[], uuid[], text[], uuid[], bigint[], text[]) from public;
-grant execute on function seda.record_impressions(uuid[], text[], text[], uuid[], timestamptz[],
+grant execute on function seda.record_impressions(uuid[], text[], text[], timestamptz[],
     integer[], integer[], uuid[], text[], uuid[], bigint[], text[]) to seda_api;

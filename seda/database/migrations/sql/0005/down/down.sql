@@ -1,5 +1,6 @@
-drop function seda.record_impressions(uuid[], text[], text[], uuid[], timestamptz[], integer[],
-    integer[], uuid[], text[], uuid[], bigint[], text[]);
+drop function seda.live_lists(text[], bigint[], integer, timestamptz);
+drop function seda.record_impressions(uuid[], text[], text[], timestamptz[], integer[], integer[],
+    uuid[], text[], uuid[], bigint[], text[]);
 drop function seda.friends_presence(uuid[]);
 create function seda.friends_presence(room_ids uuid[])
 returns table (room_id uuid, friend_count integer, friends jsonb)

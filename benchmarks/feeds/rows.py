@@ -1,0 +1,24 @@
+"""The statement of the rows → pydantic variant: the list of one type, a row per card, under the
+same role, with suppressions. $1 type, $2 shards, $3 rows, $4 now."""
+
+ROWS = """
+with me as materialized (
+    select id, region, bucket from seda.users where auth_user_id = (select auth.uid())::text
+)
+select r.id, r.entity_type, r.entity_id, coalesce(a.name, '') as name, r.rank, r.score,
+       (r.context -> 'reasons')::text as reasons, (r.context -> 'is_new')::boolean as is_new,
+       r.model_version
+from me
+join seda.generation_pointer p on p.entity_type = $1 and p.arm = 'control'
+    and p.shard = me.region || '-' || lpad((((me.bucket + 1) * $2::int - 1) / 64)::text, 2, '0')
+cross join lateral (
+    select * from seda.recommendations c
+    where c.generation = p.generation and c.user_id = me.id and c.entity_type = $1
+) r
+left join seda.artists a on a.id = r.entity_id
+where not exists (
+    select from seda.suppressions s where s.user_id = me.id and s.entity_type = $1
+      and s.entity_id = r.entity_id
+      and (s.suppressed_until is null or s.suppressed_until > $4::timestamptz))
+order by r.rank limit $3::int
+"""

@@ -1,0 +1,90 @@
+-- A person's published lists with what happened since, in one call: as the caller, under row-level
+-- security like any query. Steps and not one large join: each knows its generation, so that one
+-- partition is opened and not all, and what is seldom there costs nothing when it is not.
+--
+-- generations are those that a reader started on, or null for what is served now.
+--
+-- Nothing if nobody has the token's subject; else a first row about the person (entity_type null)
+-- and a row per list. Arrays of ids are in the wire format of arrays, which is matched faster where
+-- it is read than here. suppressed, and shown in the last 24 hours (once per showing), are ids of
+-- entities; events are [type, seconds ago, main genre of the entity], newest first, touched the
+-- entities that they were about; present are [room, count, friends, seconds since each visible one
+-- was seen].
+create function seda.live_lists(
+    types text[], generations bigint[], shards integer, at timestamptz
+) returns table (
+    user_id uuid, deleted boolean, suppressed bytea, shown bytea, events jsonb, touched bytea,
+    entity_type text, generation bigint, expires_at timestamptz, model_version text,
+    entity_ids bytea, cards text[], is_new boolean[], genres text[], present jsonb
+) language plpgsql stable as $$
+#variable_conflict use_column
+declare
+    me seda.users.id%type;
+    gone boolean;
+    mine text;
+    wanted bigint[] := generations;
+    served bigint;
+    kinds text[];
+    ages double precision[];
+    about uuid[];
+    happened jsonb;
+begin
+    select u.id, u.deleted_at is not null,
+           u.region || '-' || lpad((((u.bucket + 1) * shards - 1) / 64)::text, 2, '0')
+    into me, gone, mine
+    from seda.users u where u.auth_user_id = (select auth.uid())::text;
+    if me is null then
+        return;
+    end if;
+    -- What an event is about is what a person's app sent: a uuid only if it looks like one.
+    select array_agg(e.event_type), array_agg(e.age), array_agg(e.entity_id)
+    into kinds, ages, about
+    from (select v.event_type, extract(epoch from at - v.created_at)::float8 as age,
+                 case when v.props ->> 'entity_id'
+                           ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                      then (v.props ->> 'entity_id')::uuid
+                      else '00000000-0000-0000-0000-000000000000' end as entity_id
+          from seda.fact_events v
+          where v.user_id = me and v.created_at > at - interval '24 hours'
+          order by v.created_at desc, v.id desc limit 50) e;
+    if kinds is not null then
+        select jsonb_agg(jsonb_build_array(e.kind, e.age, case
+                   when e.kind in ('rec_click', 'listen_30s', 'room_join') then coalesce(
+                   (select o.genre from seda.artist_genres o where o.artist_id = e.entity_id
+                    order by o.weight desc, o.genre limit 1),
+                   (select o.genre from seda.rooms o where o.id = e.entity_id),
+                   (select o.genre from seda.playlists o where o.id = e.entity_id)) end)
+                   order by e.place)
+        into happened
+        from unnest(kinds, ages, about) with ordinality as e(kind, age, entity_id, place);
+    end if;
+    return query select me, gone,
+        (select array_send(array_agg(s.entity_id)) from seda.suppressions s
+         where s.user_id = me and (s.suppressed_until is null or s.suppressed_until > at)),
+        (select array_send(array_agg(i.entity_id)) from (
+             select n.entity_id from seda.impressions n
+             where n.user_id = me and n.shown_at > at - interval '24 hours'
+             order by n.shown_at desc limit 1000) i),
+        happened, array_send(about), null::text, null::bigint, null::timestamptz, null::text,
+        null::bytea, null::text[], null::boolean[], null::text[], null::jsonb;
+    if wanted is null then
+        select array_agg(distinct p.generation) into wanted from seda.generation_pointer p
+        where p.shard = mine and p.arm = 'control' and p.entity_type = any (types);
+    end if;
+    foreach served in array coalesce(wanted, '{}') loop
+        return query
+        select me, gone, null::bytea, null::bytea, null::jsonb, null::bytea,
+               l.entity_type, l.generation, l.expires_at, l.model_version,
+               array_send(l.entity_ids), l.cards, l.is_new,
+               case when kinds is not null then l.genres end,
+               case when l.entity_type = 'room' then (
+                   select jsonb_agg(jsonb_build_array(f.room_id, f.friend_count, f.friends,
+                       array(select extract(epoch from at - each) from unnest(f.seen_at) as each)))
+                   from seda.friends_presence(l.entity_ids) f) end
+        from seda.mv_user_top_candidates l
+        where l.generation = served and l.user_id = me and l.entity_type = any (types);
+    end loop;
+end
+$$;
+revoke execute on function seda.live_lists(text[], bigint[], integer, timestamptz) from public;
+grant execute on function seda.live_lists(text[], bigint[], integer, timestamptz) to authenticated;
