@@ -1,4 +1,4 @@
-"""The API as one ASGI app: wiring only. Routes live in `feed`, `health` and `metrics`."""
+"""The API as one ASGI app: wiring only. Routes live in modules of their own."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from seda.database.regions import Databases, Region, api_login_url
 from seda.settings import Settings
-from serving import documentation, feed, health, metrics, problems
+from serving import documentation, explanation, feed, health, metrics, problems
 from serving.authentication import TokenVerifier
 from serving.cursors import Cursors
 from serving.documentation import problem_responses
@@ -61,6 +61,7 @@ def create_app(
     problems.install(app)
     documentation.install(app)
     app.include_router(feed.router)
+    app.include_router(explanation.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     return app

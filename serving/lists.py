@@ -93,6 +93,13 @@ class LiveList:
     moved: Mapping[int, tuple[Movement, ...]] = field(default_factory=dict)
     friends: Mapping[int, tuple[int, Any]] = field(default_factory=dict)
 
+    def movements_of(self, id: str) -> tuple[Movement, ...]:
+        """What moves the recommendation of this id now; nothing if it is not in the list."""
+        for position, card in enumerate(self.cards):
+            if ids_in(card)[0] == id:
+                return self.moved.get(position, ())
+        return ()
+
     def item(self, key: int, position: int) -> Item:
         """The item at a position, as a page shows it."""
         card = self.cards[position]

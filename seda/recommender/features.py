@@ -23,48 +23,7 @@ from seda.recommender.models.item_weights import weighted_at
 from seda.recommender.nearest import gathered_products
 from seda.recommender.signals.content import nearest_medoid
 from seda.recommender.signals.social import saturated_presence
-
-FEATURES = (
-    "embedding_similarity",
-    "collaborative_score",
-    "friend_presence_count",
-    "social_score",
-    "recency_score",
-    "popularity",
-    "diversity_penalty",
-    "user_privacy_flags",
-    "provider_affinity",
-    "ease_score",
-    "neighbour_score",
-    "walk_score",
-    "tag_neighbour_score",
-    "tag_similarity",
-    "medoid_similarity",
-    "presence",
-    "profile_size",
-    "ignored_impressions",
-    "response_rate",
-)
-"""Columns of a feature table:
-
-- `embedding_similarity`: inner product of taste and item vector (a cosine if both are unit);
-- `collaborative_score`: inner product of user and item factors;
-- `friend_presence_count`: friends in the room (or listening) at computation;
-- `social_score`: friends' log plays, weighted by how alike they listen;
-- `recency_score`: freshness of the item, as the caller defines it (larger is fresher);
-- `popularity`: the caller's damped listening volume, e.g. log(1 + decayed plays);
-- `diversity_penalty`: share of the user's pool in the candidate's cluster, in (0, 1];
-- `user_privacy_flags`: the user's flags as a number, for audit (never a weight);
-- `provider_affinity`: affinity of the user to the item's best linked provider;
-- `ease_score`, `neighbour_score`, `walk_score`, `tag_neighbour_score`: the user's row times the
-  item-to-item weights of each model;
-- `tag_similarity`: product of mean taste and item in the tag space;
-- `medoid_similarity`: the same with the nearest of the user's medoids;
-- `presence`: 1 - product of (1 - attention) over the friends present, in [0, 1);
-- `profile_size`: log(1 + items known to the user);
-- `ignored_impressions`: times it was shown to the user in vain, older ones counting less;
-- `response_rate`: smoothed share of its impressions that anybody answered.
-"""
+from seda.recommender.terms import FEATURES
 
 
 def column(name: str) -> int:

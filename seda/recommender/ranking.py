@@ -14,30 +14,9 @@ from seda.recommender.fatigue import fatigue_discount
 from seda.recommender.features import FeatureTable
 from seda.recommender.signals.calibration import calibrate
 from seda.recommender.signals.social import newcomer_share
+from seda.recommender.terms import AS_THEY_ARE, CONTRIBUTIONS, INPUTS, SIGNALS
 from seda.recommender.trees import TreeRanker, tree_contributions, tree_scores
 
-SIGNALS = {
-    "content": "embedding_similarity",
-    "collaborative": "collaborative_score",
-    "ease": "ease_score",
-    "neighbours": "neighbour_score",
-    "walks": "walk_score",
-    "tag_neighbours": "tag_neighbour_score",
-    "tags": "tag_similarity",
-    "medoids": "medoid_similarity",
-    "social": "social_score",
-    "presence": "presence",
-    "popularity": "popularity",
-    "recency": "recency_score",
-    "response": "response_rate",
-}
-"""Name of a calibrated signal → its feature."""
-_AS_THEY_ARE = ("profile_size", "ignored_impressions")
-INPUTS = (*SIGNALS, *_AS_THEY_ARE)
-"""Columns of `Ranked.inputs`: calibrated signals, then features that are no signals, uncalibrated:
-log(1 + known items), and the impressions in vain, which every ranker discounts alike."""
-CONTRIBUTIONS = (*INPUTS, "base")
-"""Columns of contributions; `base` is what a tree ranker gives to everybody."""
 _IGNORED = INPUTS.index("ignored_impressions")
 
 
@@ -107,7 +86,7 @@ def ranker_inputs(features: FeatureTable) -> FloatArray:
     inputs = np.empty((len(INPUTS), features.values.shape[0]), np.float32).T
     for place, feature in enumerate(SIGNALS.values()):
         inputs[:, place] = calibrate(features[feature], features.pool.indptr)
-    for place, feature in enumerate(_AS_THEY_ARE, len(SIGNALS)):
+    for place, feature in enumerate(AS_THEY_ARE, len(SIGNALS)):
         inputs[:, place] = np.nan_to_num(features[feature])
     return inputs
 

@@ -67,6 +67,7 @@ async def test_openapi_declares_the_problems_and_its_examples_are_true(api) -> N
     assert set(schema["paths"]) == {
         "/feed",
         "/recommendations/{kind}",
+        "/recommendations/{id}/explanation",
         "/healthz",
         "/readyz",
         "/metrics",
