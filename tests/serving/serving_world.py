@@ -14,8 +14,11 @@ import psycopg
 from seda.database.regions import Databases, Region, shards_of
 from seda.people.tokens import mint_token
 from seda.publishing.cards import Reason, card_json, recommendation_id
+from seda.recommender.terms import CONTRIBUTIONS, FEATURES, INPUTS
 from serving.app import create_app
 
+EXPLORING = 3
+"""The place of every list that explores, with propensity 1/8."""
 TABLES = {"room": "rooms", "playlist": "playlists", "artist": "artists"}
 
 _CLEAR = """
@@ -61,6 +64,8 @@ class Entity:
     type: str
     id: UUID
     name: str
+    genre: str = ""
+    is_new: bool = False
 
 
 class World:
@@ -121,8 +126,8 @@ class World:
         )
         return listener
 
-    def entity(self, type: str, name: str) -> Entity:
-        entity = Entity(type, uuid4(), name)
+    def entity(self, type: str, name: str, *, genre: str = "", is_new: bool = False) -> Entity:
+        entity = Entity(type, uuid4(), name, genre, is_new)
         for region in Region:
             self.sql(
                 f"insert into seda.{TABLES[type]} (id, name) values (%s, %s)",
@@ -130,6 +135,20 @@ class World:
                 name,
                 region=region,
             )
+            if genre and type == "artist":
+                self.sql(
+                    "insert into seda.artist_genres (artist_id, genre, weight) values (%s, %s, 1)",
+                    entity.id,
+                    genre,
+                    region=region,
+                )
+            elif genre:
+                self.sql(
+                    f"update seda.{TABLES[type]} set genre = %s where id = %s",
+                    genre,
+                    entity.id,
+                    region=region,
+                )
         return entity
 
     def entities(self, type: str, count: int) -> list[Entity]:
@@ -237,15 +256,15 @@ class World:
                 name=entity.name,
                 score=score,
                 reasons=[Reason("fits_taste", "Because it fits")],
-                is_new=False,
+                is_new=entity.is_new,
                 model_version=model_version,
             ).decode()
             for id, entity, score in zip(ids, entities, scores, strict=True)
         ]
         self.sql(
             "insert into seda.mv_user_top_candidates (generation, user_id, entity_type, "
-            "recommendation_ids, entity_ids, scores, cards, model_version, created_at, expires_at) "
-            "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "recommendation_ids, entity_ids, scores, cards, is_new, genres, model_version, "
+            "created_at, expires_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             generation,
             listener.id,
             entities[0].type,
@@ -253,6 +272,8 @@ class World:
             [entity.id for entity in entities],
             scores,
             cards,
+            [entity.is_new for entity in entities],
+            [entity.genre for entity in entities],
             model_version,
             now,
             now + lifetime,
@@ -261,8 +282,9 @@ class World:
         for rank, (id, entity) in enumerate(zip(ids, entities, strict=True), start=1):
             self.sql(
                 "insert into seda.recommendations (id, generation, user_id, entity_type, "
-                "entity_id, rank, score, model_version, created_at, expires_at) "
-                "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                "entity_id, rank, score, model_version, created_at, expires_at, signals, "
+                "contributions, context) "
+                "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 id,
                 generation,
                 listener.id,
@@ -273,8 +295,32 @@ class World:
                 model_version,
                 now,
                 now + lifetime,
+                [rank + place / 100 for place in range(len(INPUTS))],
+                [0.5 - place / 10 for place in range(len(CONTRIBUTIONS))],
+                json.dumps(
+                    {
+                        "reasons": [{"kind": "fits_taste", "text": "Because it fits"}],
+                        "features": [None] + [0.25] * (len(FEATURES) - 1),
+                        **({"exploration": {"propensity": 0.125}} if rank == EXPLORING else {}),
+                    }
+                ),
                 region=listener.region,
             )
+
+    def does(
+        self, listener: Listener, kind: str, entity: Entity | str, ago: timedelta = timedelta()
+    ) -> None:
+        """One of the events that the app sends; `entity` may be anything that it sent."""
+        about = entity if isinstance(entity, str) else str(entity.id)
+        self.sql(
+            "insert into seda.fact_events (event_id, user_id, event_type, props, created_at) "
+            "values (gen_random_uuid(), %s, %s, %s, %s)",
+            listener.id,
+            kind,
+            json.dumps({"entity_id": about}),
+            datetime.now(UTC) - ago,
+            region=listener.region,
+        )
 
     def suppress(
         self, listener: Listener, entity: Entity, duration: timedelta | None = None
