@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -42,11 +42,10 @@ _REHEARSED = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One item of a page: its stored card with what live order adds, and its live social block.
 
-    `id` and `entity_id` are also in the card; `key` is its base position; `generation` and
+    A tuple, since a page makes fifty. `id` and `entity_id` are also in the card; `key` is its base position; `generation` and
     `model_version` are of the list it comes from (fall-back lists have no generation).
     """
 

@@ -6,6 +6,7 @@ log: paths and cursors belong to people.
 
 import argparse
 import errno
+import gc
 import signal
 import socket
 import sys
@@ -65,6 +66,10 @@ def serve(name: str, port: int, setting: str, build: Callable[[], Any]) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    # What is loaded by now stays: the collector need not walk it again and again under load.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     server = uvicorn.Server(config)
     # After its graceful stop the server raises the signal once more, which would kill the process
     # before the caller can let go of the databases.

@@ -1,6 +1,7 @@
 -- A person's published lists with what happened since, in one call: as the caller, under row-level
 -- security like any query. Steps and not one large join: each knows its generation, so that one
--- partition is opened and not all, and what is seldom there costs nothing when it is not.
+-- partition is opened and not all, and what is seldom there costs nothing when it is not. No step
+-- sorts or hashes: the memory for that costs more than all the rows there are here.
 --
 -- generations are those that a reader started on, or null for what is served now.
 --
@@ -22,6 +23,7 @@ declare
     me seda.users.id%type;
     gone boolean;
     mine text;
+    kind text;
     wanted bigint[] := generations;
     served bigint;
     kinds text[];
@@ -46,30 +48,35 @@ begin
                       else '00000000-0000-0000-0000-000000000000' end as entity_id
           from seda.fact_events v
           where v.user_id = me and v.created_at > at - interval '24 hours'
-          order by v.created_at desc, v.id desc limit 50) e;
+          order by v.created_at desc limit 50) e;
     if kinds is not null then
         select jsonb_agg(jsonb_build_array(e.kind, e.age, case
                    when e.kind in ('rec_click', 'listen_30s', 'room_join') then coalesce(
-                   (select o.genre from seda.artist_genres o where o.artist_id = e.entity_id
-                    order by o.weight desc, o.genre limit 1),
+                   (select min(o.genre) from seda.artist_genres o
+                    where o.artist_id = e.entity_id and o.weight = (
+                        select max(w.weight) from seda.artist_genres w
+                        where w.artist_id = e.entity_id)),
                    (select o.genre from seda.rooms o where o.id = e.entity_id),
-                   (select o.genre from seda.playlists o where o.id = e.entity_id)) end)
-                   order by e.place)
+                   (select o.genre from seda.playlists o where o.id = e.entity_id)) end))
         into happened
-        from unnest(kinds, ages, about) with ordinality as e(kind, age, entity_id, place);
+        from unnest(kinds, ages, about) as e(kind, age, entity_id);
     end if;
     return query select me, gone,
         (select array_send(array_agg(s.entity_id)) from seda.suppressions s
          where s.user_id = me and (s.suppressed_until is null or s.suppressed_until > at)),
         (select array_send(array_agg(i.entity_id)) from (
              select n.entity_id from seda.impressions n
-             where n.user_id = me and n.shown_at > at - interval '24 hours'
-             order by n.shown_at desc limit 1000) i),
+             where n.user_id = me and n.shown_at > at - interval '24 hours' limit 1000) i),
         happened, array_send(about), null::text, null::bigint, null::timestamptz, null::text,
         null::bytea, null::text[], null::boolean[], null::text[], null::jsonb;
     if wanted is null then
-        select array_agg(distinct p.generation) into wanted from seda.generation_pointer p
-        where p.shard = mine and p.arm = 'control' and p.entity_type = any (types);
+        foreach kind in array types loop
+            select p.generation into served from seda.generation_pointer p
+            where p.shard = mine and p.entity_type = kind and p.arm = 'control';
+            if served <> all (coalesce(wanted, '{}')) then
+                wanted := wanted || served;
+            end if;
+        end loop;
     end if;
     foreach served in array coalesce(wanted, '{}') loop
         return query
