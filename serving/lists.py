@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from struct import Struct
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -29,6 +30,8 @@ from serving.presence import NOBODY_JSON, room_block
 from serving.problems import ProblemError
 from serving.session import unknown_person
 
+_ELEMENT = Struct("4x16s")
+
 # $1 types, $2 generations (null: what is served now), $3 shards of the region, $4 now
 _PERSONAL = "select * from seda.live_lists($1, $2, $3, $4)"
 
@@ -45,8 +48,9 @@ _REHEARSED = """
 class Item(NamedTuple):
     """One item of a page: its stored card with what live order adds, and its live social block.
 
-    A tuple, since a page makes fifty. `id` and `entity_id` are also in the card; `key` is its base position; `generation` and
-    `model_version` are of the list it comes from (fall-back lists have no generation).
+    A tuple, since a page makes fifty. `id` and `entity_id` are also in the card; `key` is its base
+    position; `generation` and `model_version` are of the list it comes from (fall-back lists have
+    no generation).
     """
 
     key: int
@@ -107,9 +111,10 @@ class LiveList:
             count, friends = self.friends[position]
             social = room_block(count, friends, card)
         id, entity_id = ids_in(card)
-        for movement in self.moved.get(position, ()):
-            if movement.kind == "listened":
-                card = with_first_reason(card, Reason(movement.kind, movement.text))
+        if position in self.moved:
+            for movement in self.moved[position]:
+                if movement.kind == "listened":
+                    card = with_first_reason(card, Reason(movement.kind, movement.text))
         return Item(
             key, card, social, id, self.entity_type, entity_id, self.generation, self.model_version
         )
@@ -224,7 +229,8 @@ def _live_list(row: Any, person: _Person) -> LiveList:
     cards, is_new = row["cards"], row["is_new"]
     if is_new is None:  # a generation from before the column
         is_new = ['"is_new":true' in card for card in cards]
-    positions = {id: position for position, id in enumerate(_ids(row["entity_ids"]))}
+    ids = _ids(row["entity_ids"])
+    positions = dict(zip(ids, range(len(ids)), strict=True))
     position_of = positions.get
     friends: dict[int, tuple[int, Any]] = {}
     seen: dict[int, list[float]] = {}
@@ -243,7 +249,7 @@ def _live_list(row: Any, person: _Person) -> LiveList:
 def _ids(array: bytes | None) -> list[bytes]:
     """The ids of a `uuid[]` without nulls in wire format: a head of 20 bytes, then each with its
     length before it."""
-    return [array[at : at + 16] for at in range(24, len(array), 20)] if array else []
+    return [id for (id,) in _ELEMENT.iter_unpack(array[20:])] if array else []
 
 
 async def rehearse(connection: asyncpg.Connection) -> None:

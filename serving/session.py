@@ -17,7 +17,7 @@ from serving.pools import Pools
 from serving.problems import ProblemError
 
 STATEMENT_TIMEOUT_MS = 800
-DIRECTORY_TTL = timedelta(seconds=60)
+DIRECTORY_TTL = timedelta(minutes=10)  # who moves is found out at once: their row is elsewhere
 DIRECTORY_ENTRIES = 50_000
 
 _BECOME = """
@@ -49,7 +49,7 @@ class _Entry:
 
 
 class RegionDirectory:
-    """Which region's database holds a caller, remembered for a minute.
+    """Which region's database holds a caller, remembered for ten minutes.
 
     Only the global database has the directory, and its policy shows a caller their own row only.
     """

@@ -14,12 +14,14 @@ import numpy as np
 
 @dataclass
 class Measured:
-    """Latencies in ms of the answers with status 200, the number of others, seconds, body bytes."""
+    """Latencies in ms of the answers with status 200, the number of others, seconds, body bytes,
+    and whatever processor time (µs per request) the caller measured."""
 
     milliseconds: np.ndarray
     failed: int
     seconds: float
     size: int
+    processor: Sequence[float] = ()
 
     @property
     def rate(self) -> float:

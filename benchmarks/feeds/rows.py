@@ -5,7 +5,7 @@ ROWS = """
 with me as materialized (
     select id, region, bucket from seda.users where auth_user_id = (select auth.uid())::text
 )
-select r.id, r.entity_type, r.entity_id, coalesce(a.name, '') as name, r.rank, r.score,
+select r.user_id, r.id, r.entity_type, r.entity_id, coalesce(a.name, '') as name, r.rank, r.score,
        (r.context -> 'reasons')::text as reasons, (r.context -> 'is_new')::boolean as is_new,
        r.model_version
 from me

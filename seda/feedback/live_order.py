@@ -9,6 +9,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import accumulate
 
 from seda.recommender.attention import ATTENTION, STALE_AFTER
 
@@ -179,9 +180,9 @@ def next_page(
     At every prefix i of all that is served at least ⌊0.3·i⌋ items are new, and in a page of
     n ≥ 10 at least ⌈0.3·n⌉, for as long as new ones are left (REC-4).
     """
-    left = [
-        place for place in range(len(is_new)) if not served >> place & 1 and place not in hidden
-    ]
+    left = [place for place in range(len(is_new)) if place not in hidden]
+    if served:
+        left = [place for place in left if not served >> place & 1]
     if places:
         left.sort(key=lambda place: (place - places.get(place, 0.0), place))
     return _within_quota(left, is_new, served, min(size, len(left))), len(left) > size
@@ -190,8 +191,14 @@ def next_page(
 def _within_quota(left: list[int], is_new: Sequence[bool], served: int, size: int) -> list[int]:
     """The best `size` of `left`, new ones drawn forward where the quota would break."""
     before = served.bit_count()
-    new_before = sum(new for place, new in enumerate(is_new) if new and served >> place & 1)
+    new_before = sum(is_new[place] for place in range(len(is_new)) if served >> place & 1)
     page_quota = -(-3 * size // 10) if size >= 10 else 0
+    best_first = left[:size]
+    counts = list(accumulate([is_new[place] for place in best_first], initial=new_before))
+    if counts[-1] - new_before >= page_quota and all(
+        count >= 3 * place // 10 for place, count in enumerate(counts[1:], before + 1)
+    ):
+        return best_first
     chosen: list[int] = []
     drawn: set[int] = set()
     others = iter(left)

@@ -73,7 +73,7 @@ begin
         foreach kind in array types loop
             select p.generation into served from seda.generation_pointer p
             where p.shard = mine and p.entity_type = kind and p.arm = 'control';
-            if served <> all (coalesce(wanted, '{}')) then
+            if served is not null and served <> all (coalesce(wanted, '{}')) then
                 wanted := wanted || served;
             end if;
         end loop;
