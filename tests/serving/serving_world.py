@@ -17,10 +17,15 @@ from seda.publishing.cards import Reason, card_json, recommendation_id
 from seda.recommender.terms import CONTRIBUTIONS, FEATURES, INPUTS
 from serving.app import create_app
 
-EXPLORING = 3
-"""The place of every list that explores, with propensity 1/8."""
+EXPLORING = 3  # the place of every list that explores, with propensity 1/8
 TABLES = {"room": "rooms", "playlist": "playlists", "artist": "artists"}
 
+_GENRE = {
+    "artist": "insert into seda.artist_genres (artist_id, genre, weight) values (%s, %s, 1)",
+    "room": "update seda.rooms set genre = v.g from (values (%s::uuid, %s)) v(i, g) where id = i",
+    "playlist": "update seda.playlists set genre = v.g from (values (%s::uuid, %s)) v(i, g) "
+    "where id = i",
+}
 _CLEAR = """
 do $$
 declare
@@ -129,26 +134,10 @@ class World:
     def entity(self, type: str, name: str, *, genre: str = "", is_new: bool = False) -> Entity:
         entity = Entity(type, uuid4(), name, genre, is_new)
         for region in Region:
-            self.sql(
-                f"insert into seda.{TABLES[type]} (id, name) values (%s, %s)",
-                entity.id,
-                name,
-                region=region,
-            )
-            if genre and type == "artist":
-                self.sql(
-                    "insert into seda.artist_genres (artist_id, genre, weight) values (%s, %s, 1)",
-                    entity.id,
-                    genre,
-                    region=region,
-                )
-            elif genre:
-                self.sql(
-                    f"update seda.{TABLES[type]} set genre = %s where id = %s",
-                    genre,
-                    entity.id,
-                    region=region,
-                )
+            insert = f"insert into seda.{TABLES[type]} (id, name) values (%s, %s)"
+            self.sql(insert, entity.id, name, region=region)
+            if genre:
+                self.sql(_GENRE[type], entity.id, genre, region=region)
         return entity
 
     def entities(self, type: str, count: int) -> list[Entity]:
@@ -311,14 +300,11 @@ class World:
         self, listener: Listener, kind: str, entity: Entity | str, ago: timedelta = timedelta()
     ) -> None:
         """One of the events that the app sends; `entity` may be anything that it sent."""
-        about = entity if isinstance(entity, str) else str(entity.id)
+        props = {"entity_id": entity if isinstance(entity, str) else str(entity.id)}
         self.sql(
             "insert into seda.fact_events (event_id, user_id, event_type, props, created_at) "
-            "values (gen_random_uuid(), %s, %s, %s, %s)",
-            listener.id,
-            kind,
-            json.dumps({"entity_id": about}),
-            datetime.now(UTC) - ago,
+            "values (gen_random_uuid(), %s, %s, %s, now() - %s::interval)",
+            *(listener.id, kind, json.dumps(props), ago),
             region=listener.region,
         )
 
