@@ -9,7 +9,15 @@ from fastapi import FastAPI
 
 from seda.database.regions import Databases, Region, api_login_url
 from seda.settings import Settings
-from serving import documentation, feed, health, metrics, problems
+from serving import (
+    dismissals,
+    documentation,
+    feed,
+    health,
+    metrics,
+    problems,
+    suppressions,
+)
 from serving.authentication import TokenVerifier
 from serving.cursors import Cursors
 from serving.documentation import problem_responses
@@ -60,6 +68,8 @@ def create_app(
     problems.install(app)
     documentation.install(app)
     app.include_router(feed.router)
+    app.include_router(dismissals.router)
+    app.include_router(suppressions.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     return app
