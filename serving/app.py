@@ -12,6 +12,7 @@ from seda.settings import Settings
 from serving import (
     dismissals,
     documentation,
+    events,
     feed,
     health,
     metrics,
@@ -70,6 +71,7 @@ def create_app(
     app.include_router(feed.router)
     app.include_router(dismissals.router)
     app.include_router(suppressions.router)
+    app.include_router(events.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     return app

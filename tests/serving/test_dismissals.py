@@ -1,4 +1,4 @@
-"""Dismissals: three kinds, gone on the next request, undone within ten seconds, reversed at will."""
+"""Dismissals: three kinds, gone on the next request, undone in ten seconds, reversed at will."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
