@@ -10,12 +10,15 @@ from fastapi import FastAPI
 from seda.database.regions import Databases, Region, api_login_url
 from seda.settings import Settings
 from serving import (
+    devices,
     dismissals,
     documentation,
     events,
     feed,
     health,
     metrics,
+    onboarding,
+    preferences,
     problems,
     suppressions,
 )
@@ -72,6 +75,9 @@ def create_app(
     app.include_router(dismissals.router)
     app.include_router(suppressions.router)
     app.include_router(events.router)
+    app.include_router(onboarding.router)
+    app.include_router(preferences.router)
+    app.include_router(devices.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     return app

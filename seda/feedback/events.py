@@ -7,6 +7,7 @@ presence and the social signals. An event is about one entity, and its id makes 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from struct import Struct
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,6 +26,7 @@ PAST: Final = timedelta(days=7)
 """How long a client may hold events back; receipts are kept for longer."""
 LARGEST_PROPS: Final = 2048
 """Bytes of JSON."""
+_MOMENT: Final = Struct(">q")
 
 
 class EventRefusedError(SedaError):
@@ -69,8 +71,9 @@ def checked_event(
     if type in IN_ROOMS and entity_type != "room":
         raise EventRefusedError(f"{type} is about a room, not about a {entity_type}.")
     said = _json(props)
-    body = f"{type} {entity_type} {entity_id} {occurred_at.timestamp():.6f} ".encode()
-    body_hash = sha256(body + said).digest()
+    kinds = f"{type} {entity_type}".encode()
+    moment = _MOMENT.pack(round(occurred_at.timestamp() * 1e6))
+    body_hash = sha256(b"".join((kinds, entity_id.bytes, moment, said))).digest()
     if type in FEEDBACK:
         said = orjson.dumps({**props, "entity_type": entity_type, "entity_id": entity_id})
     return Event(id, type, entity_type, entity_id, occurred_at, said.decode(), body_hash)
