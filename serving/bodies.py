@@ -4,7 +4,7 @@ cannot store (NUL; lone surrogates are refused by pydantic itself)."""
 from typing import Annotated
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 
 class Body(BaseModel):
@@ -25,10 +25,20 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _text(value: object) -> object:
+    # pydantic would read a number as a time since 1970.
+    if not isinstance(value, str):
+        raise ValueError("is not text")
+    return value
+
+
+AsText = BeforeValidator(_text)
 Line = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
     AfterValidator(_printable),
 ]
-TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_zone)]
+TimeZone = Annotated[
+    str, StringConstraints(min_length=1, max_length=64), AfterValidator(_known_zone)
+]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]

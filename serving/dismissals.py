@@ -77,8 +77,8 @@ class Suppressed(BaseModel):
 
     suppression_id: UUID
     kind: SuppressionKind
-    undo_until: datetime | None = Field(description="Until then DELETE takes it back.")
-    suppressed_until: datetime | None = Field(description="Null is until it is reversed.")
+    undo_until: datetime | None = Field(None, description="Until then DELETE takes it back.")
+    suppressed_until: datetime | None = Field(None, description="Null is until it is reversed.")
 
 
 _EXAMPLE = {
@@ -96,8 +96,16 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
+_REQUEST = {
+    "requestBody": {"content": {"application/json": {"example": {"kind": "not_interested"}}}}
+}
+
+
 @router.post(
-    "/recommendations/{id}/dismissals", summary="Dismiss a recommendation", responses=_RESPONSES
+    "/recommendations/{id}/dismissals",
+    summary="Dismiss a recommendation",
+    responses=_RESPONSES,
+    openapi_extra=_REQUEST,
 )
 async def dismiss(
     services: WithServices, caller: WithCaller, id: RecommendationId, body: Dismissal

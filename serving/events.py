@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, Validatio
 from starlette.responses import Response
 
 from seda.feedback.events import Event, EventRefusedError, checked_event
-from serving.bodies import Body
+from serving.bodies import AsText, Body
 from serving.documentation import problem_responses
 from serving.intake import DUPLICATE, REUSED, Outcome, Status, record_events
 from serving.listener import listener_session
@@ -39,7 +39,7 @@ class PostedEvent(Body):
     )
     entity_type: Literal["room", "playlist", "artist"]
     entity_id: UUID
-    occurred_at: AwareDatetime = Field(
+    occurred_at: Annotated[AwareDatetime, AsText] = Field(
         description="By the client's clock: at most a minute ahead, at most seven days ago."
     )
     props: dict[str, Any] = Field(
@@ -60,17 +60,17 @@ Posted = Annotated[PostedEvent | Any, Field(union_mode="left_to_right")]
 class EventBatch(Body):
     """Up to a thousand events; a bad one is rejected by itself, never the batch."""
 
-    events: Annotated[
-        list[Posted], BeforeValidator(_bounded), Field(json_schema_extra={"maxItems": MOST})
-    ]
+    events: Annotated[list[Posted], BeforeValidator(_bounded)] = Field(
+        json_schema_extra={"maxItems": MOST}
+    )
 
 
 class EventResult(BaseModel):
     """What became of one event."""
 
-    id: str | None = Field(description="As it was sent; null where there was none.")
+    id: str | None = Field(None, description="As it was sent; null where there was none.")
     status: Status
-    reason: str | None = Field(description="Why it was rejected, else null.")
+    reason: str | None = Field(None, description="Why it was rejected, else null.")
 
 
 class EventResults(BaseModel):

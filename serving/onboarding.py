@@ -12,14 +12,14 @@ from uuid import UUID
 import asyncpg
 import orjson
 from fastapi import APIRouter, Request
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from starlette.responses import Response
 
 from seda.database.regions import Region
 from seda.people.residence import countries, region_of_country
 from serving import feed
 from serving.authentication import Caller
-from serving.bodies import Body, Language, Line, TimeZone
+from serving.bodies import AsText, Body, Language, Line, TimeZone
 from serving.documentation import FEED_EXAMPLE, FeedPage
 from serving.genres import ThreeGenres, refuse_unknown_genres
 from serving.listener import account_deleted, region_session
@@ -56,14 +56,18 @@ class Onboarding(Body):
     """What a newcomer tells."""
 
     genres: ThreeGenres = Field(description="At least three different ones.")
-    country: Annotated[str, AfterValidator(_known_country)] = Field(
+    country: Annotated[
+        str, StringConstraints(pattern=r"^[A-Z]{2}$"), AfterValidator(_known_country)
+    ] = Field(
         description="ISO 3166-1 alpha-2. Decides, once, the region that holds the person's data.",
         examples=["PT"],
     )
     display_name: Line | None = None
     time_zone: TimeZone | None = Field(None, description="IANA; UTC if left out.")
     language: Language | None = Field(None, description="ISO 639.")
-    dob: date | None = Field(None, description="Date of birth.", ge=date(1900, 1, 1))
+    dob: Annotated[date, AsText, Field(ge=date(1900, 1, 1))] | None = Field(
+        None, description="Date of birth."
+    )
 
 
 class Onboarded(BaseModel):
@@ -86,7 +90,7 @@ _EXAMPLE = {
     "user_id": "7b0f4a52-1a63-4a0e-8f0a-2f64c2a9d001",
     "region": "eu",
     "genres": ["techno", "jazz", "dub"],
-    "feed": {**FEED_EXAMPLE, "source": "genre", "generation": None},
+    "feed": {**FEED_EXAMPLE, "source": "genre"},
 }
 _ANSWER: dict[str, Any] = {
     "model": Onboarded,

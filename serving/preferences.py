@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import asyncpg
 import orjson
 from fastapi import APIRouter
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field, StrictBool, StringConstraints
 from starlette.responses import Response
 
 from serving.bodies import Body, Language, TimeZone
@@ -43,13 +43,7 @@ set push_opt_in = excluded.push_opt_in, toasts_enabled = excluded.toasts_enabled
 """
 
 
-def _to_the_minute(moment: time) -> time:
-    if moment.tzinfo is not None or moment.second or moment.microsecond:
-        raise ValueError("is a time of the person's own day to the minute, such as 22:30")
-    return moment
-
-
-Minute = Annotated[time, AfterValidator(_to_the_minute)]
+Minute = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 
 class QuietHours(Body):
@@ -67,10 +61,10 @@ class Preferences(Body):
     genres: Genres
     languages: list[Language] = Field(max_length=20, description="ISO 639.")
     time_zone: TimeZone = Field(description="IANA.")
-    hide_presence: bool = Field(description="Friends do not see where the person is.")
-    recommendations: bool = Field(description="False opts out of personal recommendations.")
-    push_opt_in: bool
-    toasts_enabled: bool
+    hide_presence: StrictBool = Field(description="Friends do not see where the person is.")
+    recommendations: StrictBool = Field(description="False opts out of personal recommendations.")
+    push_opt_in: StrictBool
+    toasts_enabled: StrictBool
     quiet_hours: QuietHours | None
 
 
@@ -126,8 +120,8 @@ async def _write(listener: Listener, body: Preferences, now: Any) -> None:
         listener.user_id,
         body.push_opt_in,
         body.toasts_enabled,
-        quiet and quiet.start,
-        quiet and quiet.end,
+        quiet and time.fromisoformat(quiet.start),
+        quiet and time.fromisoformat(quiet.end),
         now,
     )
 

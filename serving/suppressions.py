@@ -42,17 +42,17 @@ class Suppression(BaseModel):
     id: UUID
     entity_type: Literal["room", "playlist", "artist"]
     entity_id: UUID
-    name: str | None = Field(description="Null if it has left the catalogue.")
+    name: str | None = Field(None, description="Null if it has left the catalogue.")
     kind: SuppressionKind
     since: datetime
-    until: datetime | None = Field(description="Null is until it is reversed.")
+    until: datetime | None = Field(None, description="Null is until it is reversed.")
 
 
 class SuppressionPage(BaseModel):
     """A page of what is suppressed, the newest first."""
 
     items: list[Suppression]
-    next_cursor: str | None = Field(description="Null on the last page.")
+    next_cursor: str | None = Field(None, description="Null on the last page.")
 
 
 _EXAMPLE = {
