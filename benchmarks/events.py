@@ -34,7 +34,7 @@ COLUMNS = ("event_id", "user_id", "event_type", "props", "created_at")
 
 
 def main() -> None:
-    """Prints events per second of COPY, of the intake alone and with its parsing, and the ratios."""
+    """Prints the rates of COPY, of the intake alone and with its parsing, and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=500)
     parser.add_argument("--batches", type=int, default=60)
