@@ -9,7 +9,20 @@ from fastapi import FastAPI
 
 from seda.database.regions import Databases, Region, api_login_url
 from seda.settings import Settings
-from serving import documentation, explanation, feed, health, metrics, problems
+from serving import (
+    devices,
+    dismissals,
+    documentation,
+    events,
+    explanation,
+    feed,
+    health,
+    metrics,
+    onboarding,
+    preferences,
+    problems,
+    suppressions,
+)
 from serving.authentication import TokenVerifier
 from serving.cursors import Cursors
 from serving.documentation import problem_responses
@@ -62,6 +75,12 @@ def create_app(
     documentation.install(app)
     app.include_router(feed.router)
     app.include_router(explanation.router)
+    app.include_router(dismissals.router)
+    app.include_router(suppressions.router)
+    app.include_router(events.router)
+    app.include_router(onboarding.router)
+    app.include_router(preferences.router)
+    app.include_router(devices.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     return app

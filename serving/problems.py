@@ -6,7 +6,7 @@ Raise `ProblemError` anywhere; the handlers here turn it, and what the framework
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
@@ -152,8 +153,30 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         404: ("unknown_route", "There is nothing at this path."),
         405: ("method_not_allowed", "This path does not take that method: see Allow."),
     }.get(error.status_code, ("request_refused", str(error.detail)))
-    problem = ProblemError(error.status_code, code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    problem = ProblemError(error.status_code, code, detail, headers=headers)
     return respond(problem, request.state.request_id)
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path takes, over all of its routes: the framework names the first route's only."""
+    methods: set[str] = set()
+    for route in _routes(request.app.routes):
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return methods
+
+
+def _routes(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
+    for route in routes:
+        included = getattr(route, "original_router", None)
+        if included is None:
+            yield route
+        else:
+            yield from _routes(included.routes)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:

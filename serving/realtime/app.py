@@ -14,6 +14,7 @@ from serving.authentication import TokenVerifier
 from serving.pools import Pools
 from serving.realtime.fanout import Fanout
 from serving.realtime.gateway import Gateway
+from serving.realtime.held import HeldPresence
 from serving.realtime.intents import PresenceStore
 
 LARGEST_MESSAGE_BYTES = 16_384
@@ -43,10 +44,12 @@ def create_realtime(
         await verifier.keys.prefetch()
         fanout = Fanout(server, pools)
         fanout.start()
+        held_presence = HeldPresence(pools, clock)
+        held_presence.start()
         gateway = Gateway(server, verifier, pools, PresenceStore(pools, clock), fanout)
         if databases is None:
             exits.callback(held.close)
-        for closing in (pools.close, fanout.stop, gateway.close):
+        for closing in (pools.close, held_presence.stop, fanout.stop, gateway.close):
             exits.push_async_callback(closing)
 
     return socketio.ASGIApp(server, on_startup=start, on_shutdown=exits.aclose)

@@ -37,7 +37,8 @@ _ENTER = """
 """
 # Locked first: two connections of one person may leave at the same instant.
 _CONNECTIONS = """
-    select connections from seda.room_presence where room_id = $1 and user_id = $2 for update
+    select connections, held_until is not null as held from seda.room_presence
+    where room_id = $1 and user_id = $2 for update
 """
 _LEAVE_ONE = """
     update seda.room_presence set connections = connections - 1
@@ -134,8 +135,10 @@ class PresenceStore:
 
 
 async def _leave(connection: asyncpg.Connection, user_id: UUID, room_id: UUID) -> bool:
-    connections = await connection.fetchval(_CONNECTIONS, room_id, user_id)
-    if connections is None:
+    row = await connection.fetchrow(_CONNECTIONS, room_id, user_id)
+    if row is None or not row["connections"]:
         return False
-    await connection.execute(_LEAVE_LAST if connections == 1 else _LEAVE_ONE, room_id, user_id)
-    return bool(connections == 1)
+    # Who also joined over HTTP (serving.intake) is held there after the last connection.
+    last = row["connections"] == 1 and not row["held"]
+    await connection.execute(_LEAVE_LAST if last else _LEAVE_ONE, room_id, user_id)
+    return bool(last)

@@ -376,6 +376,24 @@ class Api:
         headers = {} if listener is None else self.world.headers(listener)
         return await self.client.get(path, headers=headers, params=query)
 
+    async def call(
+        self,
+        method: str,
+        path: str,
+        listener: Listener | None = None,
+        *,
+        now: datetime | None = None,
+        **options: Any,
+    ) -> httpx.Response:
+        """Any request, signed in as somebody by a token that was made at `now`."""
+        headers = (
+            {}
+            if listener is None
+            else {"Authorization": f"Bearer {self.world.token(listener, now)}"}
+        )
+        headers |= options.pop("headers", {})
+        return await self.client.request(method, path, headers=headers, **options)
+
     async def page(self, path: str, listener: Listener, **query: Any) -> dict[str, Any]:
         response = await self.get(path, listener, **query)
         assert response.status_code == 200, response.text

@@ -1,5 +1,8 @@
 """Every error is a problem detail with its request's id, and OpenAPI says so."""
 
+from uuid import uuid4
+
+import jsonschema_rs
 from pydantic import SecretStr
 
 from seda.database.regions import Databases, Region
@@ -65,21 +68,23 @@ async def test_openapi_declares_the_problems_and_its_examples_are_true(api) -> N
     schema = (await api.client.get("/openapi.json")).json()
     FeedPage.model_validate(FEED_EXAMPLE)
     assert set(schema["paths"]) == {
-        "/feed",
-        "/recommendations/{kind}",
-        "/recommendations/{id}/explanation",
-        "/healthz",
-        "/readyz",
-        "/metrics",
-    }
-    for path in schema["paths"].values():
-        responses = path["get"]["responses"]
+        "/feed", "/recommendations/{kind}", "/recommendations/{id}/dismissals",
+        "/recommendations/{id}/explanation", "/suppressions",
+        "/suppressions/{id}", "/events", "/onboarding", "/preferences", "/devices",
+        "/devices/{token}", "/healthz", "/readyz", "/metrics",
+    }  # fmt: skip
+    for operation in [each for path in schema["paths"].values() for each in path.values()]:
+        responses = operation["responses"]
         assert {"400", "401", "404", "410", "422", "503"} <= set(responses)
         for status, response in responses.items():
             if int(status) >= 400:
                 content = response["content"]["application/problem+json"]
                 assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
                 Problem.model_validate(content["example"])
+            elif status != "204":
+                assert any("example" in each for each in response["content"].values())
+        if "requestBody" in operation:
+            assert "example" in operation["requestBody"]["content"]["application/json"]
     assert "HTTPValidationError" not in schema["components"]["schemas"]
     feed = schema["paths"]["/feed"]["get"]
     assert feed["responses"]["200"]["content"]["application/json"]["schema"] == {
@@ -146,3 +151,24 @@ async def test_connections_that_the_server_closes_are_replaced(api, world: World
         )
         assert (await api.get("/feed", ada)).status_code in (200, 503)
         assert names(await api.page("/feed", ada)) == ["room 1"]
+
+
+async def test_a_wrong_method_is_told_every_method_of_the_path(api, world: World) -> None:
+    response = await api.call("PATCH", "/preferences")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET, PUT"
+    response = await api.call("PUT", f"/recommendations/{uuid4()}/dismissals")
+    assert response.headers["allow"] == "DELETE, POST"
+
+
+async def test_every_documented_example_fits_its_schema(api) -> None:
+    document = (await api.client.get("/openapi.json")).json()
+    checked = 0
+    for operation in [each for path in document["paths"].values() for each in path.values()]:
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for content in [each for body in bodies for each in body.get("content", {}).values()]:
+            if "example" in content:
+                schema = {**content.get("schema", {}), "components": document["components"]}
+                jsonschema_rs.validate(schema, content["example"])
+                checked += 1
+    assert checked > 50

@@ -249,3 +249,34 @@ async def test_a_connection_needs_a_good_token_a_session_and_a_listener(
     ):  # fmt: skip
         with pytest.raises(socketio.exceptions.ConnectionError):
             await Client(service.url).connect(auth)
+
+
+async def test_who_also_joined_over_http_stays_when_the_connection_goes(
+    service: Service, world: World
+) -> None:
+    ada, room = world.person("Ada"), world.entity("room", "electronic")
+    client = await service.client(ada)
+    await client.ask("join", room)
+    world.sql("update seda.room_presence set held_until = now() + interval '1 minute'")
+    await client.io.disconnect()
+    state = "select connections, held_until is not null from seda.room_presence"
+    await service.until(state, [(0, True)])
+    again = await service.client(ada)
+    await again.ask("join", room)
+    await service.until(PRESENT, [(1,)])
+
+
+@pytest.mark.parametrize("region", list(Region))
+async def test_a_join_over_http_that_was_never_left_ends(world: World, region: Region) -> None:
+    ada, ben = world.person("Ada", region), world.person("Ben", region)
+    room = world.entity("room", "electronic")
+    world.enter(room, ada, ben)
+    world.sql(
+        "update seda.room_presence set connections = (user_id = %s)::int, "
+        "held_until = now() - interval '1 second'",
+        ben.id,
+        region=region,
+    )
+    async with running(world) as service:
+        rest = "select user_id, held_until from seda.room_presence"
+        await service.until(rest, [(ben.id, None)], region)
