@@ -26,6 +26,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._in_head = True
         self._head_bytes = 0
+        self._arriving = 0
         self._too_slow: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -37,7 +38,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._head_bytes += len(data)
+        self._arriving = len(data)
+        self._head_bytes += self._arriving
         super().data_received(data)
         if not self._in_head:
             self._disarm()
@@ -49,7 +51,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._arriving
 
     def on_headers_complete(self) -> None:
         self._in_head = False
