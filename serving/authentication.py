@@ -111,6 +111,11 @@ class PublishedKeys:
         key = self._keys[kid]
         return key, str(key.algorithm_name)
 
+    async def settled(self) -> None:
+        """Wait for a look at the address that goes on behind the requests."""
+        if self._behind is not None:
+            await self._behind
+
     async def _keep_fresh(self) -> None:
         # Nobody waits for a routine look; after a long silence a key may have been withdrawn.
         if self._keys and self._age() < 2 * JWKS_LIFESPAN_SECONDS:

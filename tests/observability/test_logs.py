@@ -35,7 +35,7 @@ def test_harmless_texts_stay_as_they_are() -> None:
     assert scrub(text) == text
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     sqlstate = "23505"
     constraint_name = "users_email_key"
 
@@ -48,12 +48,12 @@ def _record(name: str, message: str, problem: BaseException | None = None) -> di
 
 def test_an_exception_is_told_by_type_code_and_place_never_by_its_words() -> None:
     def inner() -> None:
-        raise _Refused("Key (email)=(ada@example.org) exists, named Canary")
+        raise _RefusedError("Key (email)=(ada@example.org) exists, named Canary")
 
     try:
         try:
             inner()
-        except _Refused as problem:
+        except _RefusedError as problem:
             raise ValueError("Canary again") from problem
     except ValueError as problem:
         line = _record("serving", "a request failed", problem)

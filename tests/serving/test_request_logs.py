@@ -83,8 +83,6 @@ async def test_requests_are_counted_by_route_and_class_of_status(api, world: Wor
     edges = {s.labels.get("le") for s in families["seda_http_request_seconds"].samples}
     assert {"0.12", "0.25", "0.35", "0.4"} <= edges
     assert families["seda_http_requests_in_flight"].samples[0].value == 1  # this one
-    connections = {
-        (s.labels["region"], s.labels["state"])
-        for s in families["seda_database_connections"].samples
-    }
+    samples = families["seda_database_connections"].samples
+    connections = {(each.labels["region"], each.labels["state"]) for each in samples}
     assert connections == {(r, s) for r in ("global", "eu") for s in ("used", "idle")}
