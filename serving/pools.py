@@ -24,6 +24,7 @@ _CONNECTION_LOST = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver's state, when the server dies between two statements
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -101,9 +102,18 @@ class Pools:
             async with connection.transaction(readonly=readonly):
                 yield connection
         except _CONNECTION_LOST as problem:
-            if isinstance(problem, asyncpg.InterfaceError) and not connection.is_closed():
+            if isinstance(problem, asyncpg.InterfaceError) and not _is_gone(connection):
                 raise  # a mistake of ours, not an outage
             _logger.warning("lost a %s connection: %s", region, type(problem).__name__)
+            if not _is_gone(connection):
+                connection.terminate()  # whatever state it is in, nobody gets it again
             raise DatabaseUnavailableError(region) from problem
         finally:
             await pool.release(connection)
+
+
+def _is_gone(connection: asyncpg.Connection) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # the pool has taken it back, because it was lost
+        return True

@@ -3,7 +3,6 @@
 Told by the route's template and the region, never by path, query, person or address.
 """
 
-import logging
 import time
 from contextvars import ContextVar
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from seda.observability.logs import tell
 from serving.draining import Draining
 
 # The SLOs (120 ms, 250 ms), the alert (400 ms) and the gate (350 ms) are edges of buckets.
@@ -20,7 +20,6 @@ BUCKETS: Final = (
 UNKNOWN: Final = "unknown"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-_requests = logging.getLogger("serving.requests")
 _region: ContextVar[list[str]] = ContextVar("region")
 
 
@@ -132,16 +131,18 @@ class Observed:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         route = _template(scope)
         self._telemetry.ended(method, route, status, seconds)
-        if _requests.isEnabledFor(logging.INFO):
-            fields = {
+        tell(
+            "serving.requests",
+            "request",
+            {
                 "method": method,
                 "route": route,
                 "status": status,
                 "ms": round(seconds * 1000, 2),
                 "request_id": scope.get("state", {}).get("request_id"),
                 "region": region[0] if region else None,
-            }
-            _requests.info("request", extra={"fields": fields})
+            },
+        )
 
 
 def _template(scope: Scope) -> str:
