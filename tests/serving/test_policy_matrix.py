@@ -103,7 +103,7 @@ class Matrix:
         for role in PERSONS[1:]:
             self.actors[role] = world.person(role, role="user" if role == "other" else role)
         self.actors["service_role"] = None
-        world.publish(self.owner, world.entities("room", 1))
+        self._generation = world.publish(self.owner, world.entities("room", 1))
 
     def relations(self) -> list[Relation]:
         """All of them, each with a row of the owner's."""
@@ -121,6 +121,8 @@ class Matrix:
 
     def _with_row(self, name: str, is_view: bool, is_partition: bool) -> Relation:
         row = {} if is_view else row_of(self._rows, name, self.owner)
+        if "generation" in row:
+            row["generation"] = self._generation
         place = None
         if not is_view:
             place = self._stored(name, row) or self._insert(name, row)
