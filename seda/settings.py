@@ -92,6 +92,28 @@ class Settings(BaseSettings):
     exploration_rate: float = Field(
         1.0, ge=0, le=1, description="Share of lists (per person and day) whose place 15 explores."
     )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Redis that several processes count requests in; default: each counts alone.",
+    )
+    rate_limit_person: int = Field(
+        600, ge=0, description="Requests a minute that a person may make of the API; 0: any number."
+    )
+    rate_limit_address: int = Field(
+        6000, ge=0, description="The same for an address, which many people may share."
+    )
+    trusted_proxies: str | None = Field(
+        None,
+        description="Addresses and networks, with commas, whose `X-Forwarded-For` is believed.",
+    )
+    largest_body_kib: int = Field(
+        1024, ge=1, description="Largest body of a request to the API, in KiB."
+    )
+    drain_seconds: float = Field(
+        1.0,
+        ge=0,
+        description="How long the API, told to stop, says so at `/readyz` before it takes no more.",
+    )
     jwt_secret: SecretStr | None = Field(
         None, description="HS256 secret of the tokens; default: random per `SEDA_HOME`."
     )

@@ -24,12 +24,16 @@ from serving import (
     suppressions,
 )
 from serving.authentication import TokenVerifier
+from serving.bounds import Bounds
 from serving.cursors import Cursors
 from serving.documentation import problem_responses
+from serving.draining import Draining
 from serving.impressions import ImpressionLog
 from serving.pools import Pools
+from serving.rate_limits import AddressLimit, RateLimits
 from serving.services import Services
 from serving.session import RegionDirectory
+from serving.telemetry import Observed, Telemetry
 
 
 def utc_now() -> datetime:
@@ -42,11 +46,15 @@ def create_app(
     *,
     clock: Callable[[], datetime] = utc_now,
     databases: Databases | None = None,
+    draining: Draining | None = None,
 ) -> FastAPI:
     """The API over the settings' databases, or over those that the caller holds open.
 
     A database that is down does not stop the start: its people get 503 until it answers.
     """
+    draining = draining or Draining(settings.drain_seconds)
+    telemetry = Telemetry()
+    limits = RateLimits(settings, failed=telemetry.unchecked, refused=telemetry.limited)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -57,7 +65,7 @@ def create_app(
         )
         pools = Pools(urls)
         await pools.open()
-        app.state.services = _services(settings, clock, pools)
+        app.state.services = _services(settings, clock, pools, telemetry, limits, draining)
         await app.state.services.verifier.keys.prefetch()
         yield
         await pools.close()
@@ -69,8 +77,14 @@ def create_app(
         version="1",
         description="Feeds and cards, read from what the pipelines published.",
         lifespan=lifespan,
-        responses=problem_responses(400, 401, 404, 405, 410, 422, 500, 503),
+        responses=problem_responses(
+            400, 401, 404, 405, 408, 410, 413, 414, 415, 422, 429, 431, 500, 503
+        ),
     )
+    # The last one added is the first to see a request.
+    app.add_middleware(AddressLimit, limits=limits)
+    app.add_middleware(Bounds, largest_body=settings.largest_body_kib * 1024)
+    app.add_middleware(Observed, telemetry=telemetry, draining=draining)
     problems.install(app)
     documentation.install(app)
     app.include_router(feed.router)
@@ -86,7 +100,14 @@ def create_app(
     return app
 
 
-def _services(settings: Settings, clock: Callable[[], datetime], pools: Pools) -> Services:
+def _services(
+    settings: Settings,
+    clock: Callable[[], datetime],
+    pools: Pools,
+    telemetry: Telemetry,
+    limits: RateLimits,
+    draining: Draining,
+) -> Services:
     return Services(
         clock=clock,
         pools=pools,
@@ -96,4 +117,7 @@ def _services(settings: Settings, clock: Callable[[], datetime], pools: Pools) -
         impressions=ImpressionLog(pools),
         shards={Region.GLOBAL: settings.global_shards, Region.EU: settings.eu_shards},
         embedding_cap_usd=settings.embedding_monthly_cap_usd,
+        telemetry=telemetry,
+        limits=limits,
+        draining=draining,
     )

@@ -23,6 +23,8 @@ LEEWAY_SECONDS = 60
 JWKS_LIFESPAN_SECONDS = 300
 JWKS_TIMEOUT_SECONDS = 2
 JWKS_COOLDOWN_SECONDS = 30
+LONGEST_TOKEN = 8192
+_LAST_SECOND = 2**53
 _ASYMMETRIC = frozenset({"ES256", "RS256"})
 
 _logger = logging.getLogger("serving")
@@ -49,6 +51,9 @@ class KeySource(Protocol):
     async def prefetch(self) -> None:
         """Fetch what can be fetched before the first request."""
 
+    async def available(self) -> bool:
+        """Whether any token could be verified just now."""
+
 
 @dataclass(frozen=True)
 class SharedSecret:
@@ -61,6 +66,9 @@ class SharedSecret:
 
     async def prefetch(self) -> None:
         return None
+
+    async def available(self) -> bool:
+        return True
 
 
 class PublishedKeys:
@@ -76,13 +84,19 @@ class PublishedKeys:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._tried_at = -math.inf
         self._lock = asyncio.Lock()
+        self._behind: asyncio.Task[None] | None = None
 
     async def prefetch(self) -> None:
         await self._refresh(older_than=JWKS_COOLDOWN_SECONDS)
 
+    async def available(self) -> bool:
+        if not self._keys:
+            await self._refresh(older_than=JWKS_COOLDOWN_SECONDS)
+        return bool(self._keys)
+
     async def key_for(self, token: str) -> tuple[Any, str]:
         kid = jwt.get_unverified_header(token).get("kid")
-        await self._refresh(older_than=JWKS_LIFESPAN_SECONDS)
+        await self._keep_fresh()
         if kid not in self._keys:
             await self._refresh(older_than=JWKS_COOLDOWN_SECONDS)  # a key that was just rotated in
         if not self._keys:
@@ -96,6 +110,21 @@ class PublishedKeys:
             raise jwt.InvalidKeyError("unknown key")
         key = self._keys[kid]
         return key, str(key.algorithm_name)
+
+    async def settled(self) -> None:
+        """Wait for a look at the address that goes on behind the requests."""
+        if self._behind is not None:
+            await self._behind
+
+    async def _keep_fresh(self) -> None:
+        # Nobody waits for a routine look; after a long silence a key may have been withdrawn.
+        if self._keys and self._age() < 2 * JWKS_LIFESPAN_SECONDS:
+            if self._age() >= JWKS_LIFESPAN_SECONDS and (
+                self._behind is None or self._behind.done()
+            ):
+                self._behind = asyncio.create_task(self._refresh(JWKS_LIFESPAN_SECONDS))
+            return
+        await self._refresh(older_than=JWKS_LIFESPAN_SECONDS)
 
     async def _refresh(self, older_than: float) -> None:
         if self._age() < older_than:
@@ -142,6 +171,8 @@ class TokenVerifier:
         Raises:
             ProblemError: 401 with a challenge, or 503 while no verification key is known.
         """
+        if len(token) > LONGEST_TOKEN:
+            raise unauthorized("The token is too long: sign in again.")
         try:
             key, algorithm = await self.keys.key_for(token)
             claims = jwt.decode(
@@ -158,7 +189,7 @@ class TokenVerifier:
                     "verify_iat": False,
                 },
             )
-        except (jwt.PyJWTError, ValueError) as problem:
+        except (jwt.PyJWTError, ValueError, RecursionError) as problem:
             raise unauthorized("The token is not valid here: sign in again.") from problem
         self._check_times(claims)
         return Caller(_canonical_subject(claims["sub"]))
@@ -173,7 +204,9 @@ class TokenVerifier:
 
 
 def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # Within a float's reach first: a whole number of 400 digits has no place among them.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not -_LAST_SECOND < value < _LAST_SECOND:
         raise unauthorized("The token's times are not numbers: sign in again.")
     return float(value)
 

@@ -3,6 +3,7 @@
 No request builds one: the feed is bytes, a problem a dictionary; tests hold both against these.
 """
 
+from http import HTTPStatus
 from typing import Any, Literal
 from uuid import UUID
 
@@ -17,10 +18,15 @@ _PROBLEMS = {
     401: ("No valid token.", "unauthorized", "Unauthorized"),
     404: ("Nothing, or nobody, of that name.", "unknown_person", "Not Found"),
     405: ("The path does not take that method.", "method_not_allowed", "Method Not Allowed"),
+    408: ("The body did not arrive in time.", "body_too_slow", "Request Timeout"),
     409: ("It is too late for that, or something else is in the way.", "undo_too_late", "Conflict"),
     410: ("The account is deleted, or the cursor's list is gone.", "expired_cursor", "Gone"),
-    413: ("The body is too large.", "too_many_events", "Content Too Large"),
+    413: ("The body is too large.", "body_too_large", "Content Too Large"),
+    414: ("The address is too long.", "address_too_long", "URI Too Long"),
+    415: ("The body does not say that it is JSON.", "not_json", "Unsupported Media Type"),
     422: ("A parameter is out of range.", "invalid_request", "Unprocessable Content"),
+    429: ("Too many requests of a person or an address.", "too_many_requests", ""),
+    431: ("The request's headers are too large.", "head_too_large", ""),
     500: ("An error of ours, logged under the request's id.", "internal_error", ""),
     503: ("The database does not answer.", "database_unavailable", "Service Unavailable"),
 }
@@ -151,7 +157,7 @@ def _problem_response(status: int) -> dict[str, Any]:
     description, code, title = _PROBLEMS[status]
     example = {
         "type": f"/problems/{code}",
-        "title": title or "Internal Server Error",
+        "title": title or HTTPStatus(status).phrase,
         "status": status,
         "code": code,
         "detail": description,
@@ -159,7 +165,7 @@ def _problem_response(status: int) -> dict[str, Any]:
     }
     content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
     response: dict[str, Any] = {"description": description, "content": {MEDIA_TYPE: content}}
-    if status == 503:
+    if status in (429, 503):
         response["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
     if status == 401:
         response["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}

@@ -1,14 +1,20 @@
-"""`/healthz`: the process is up. `/readyz`: both regions can serve a feed, or which one cannot."""
+"""`/healthz`: the process is up. `/readyz`: requests can be served, or why they cannot.
+
+Not ready: a region's database does not answer the feed's own statements or lacks a migration that
+the code needs, no key that verifies tokens is known, or the process has been told to stop.
+"""
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import asyncpg
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from seda.database.regions import Region
+from seda.database.revisions import head_revision, is_behind
 from seda.publishing.cards import ENTITY_TYPES
 from serving.authentication import Caller
 from serving.cursors import Source
@@ -36,23 +42,32 @@ async def healthz() -> Response:
 @router.get("/readyz", summary="Feeds can be served", responses=READINESS_RESPONSES)
 async def readyz(services: WithServices) -> Response:
     """Runs the feed's own statements in both regions, so a missing migration or grant shows."""
-    states = await asyncio.gather(*(_state(services, region) for region in Region))
+    if services.draining.begun:
+        raise _not_ready("the process is stopping")
+    has_keys, *states = await asyncio.gather(
+        services.verifier.keys.available(), *(_state(services, region) for region in Region)
+    )
     databases = {str(region): state for region, state in zip(Region, states, strict=True)}
-    failed = [region for region, state in databases.items() if state != "ready"]
+    failed = [f"{region} ({state})" for region, state in databases.items() if state != "ready"]
+    if not has_keys:
+        failed.append("no key that verifies tokens is known")
     if failed:
-        raise ProblemError(
-            503,
-            "not_ready",
-            f"Not ready: {', '.join(f'{region} ({databases[region]})' for region in failed)}.",
-            headers={"Retry-After": str(RETRY_SECONDS)},
-            databases=databases,
-        )
+        raise _not_ready(", ".join(failed), databases=databases)
     return JSONResponse({"status": "ready", "databases": databases})
+
+
+def _not_ready(why: str, **extensions: Any) -> ProblemError:
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    return ProblemError(503, "not_ready", f"Not ready: {why}.", headers=headers, **extensions)
 
 
 async def _state(services: Services, region: Region) -> str:
     try:
         async with asyncio.timeout(READY_WITHIN_SECONDS):
+            async with services.pools.transaction(region, readonly=True) as connection:
+                revision = await connection.fetchval("select seda.schema_revision()")
+            if is_behind(revision):
+                return f"at migration {revision}, the code needs {head_revision()}"
             await _rehearse(services, region)
     except TimeoutError:
         return "no answer within a second"

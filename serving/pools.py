@@ -16,6 +16,7 @@ from serving.problems import DatabaseUnavailableError
 POOL_SIZE = 10
 CONNECT_TIMEOUT_SECONDS = 1.0
 WORKER_TIMEOUT_MS = 2000
+IDLE_TIMEOUT_MS = 10_000  # a process that hangs in a transaction must not hold its locks
 COMMAND_TIMEOUT_SECONDS = 5.0  # the statement timeouts are shorter; this one is for a lost network
 
 # What a lost, refused or exhausted connection raises, as opposed to a statement that failed.
@@ -23,6 +24,7 @@ _CONNECTION_LOST = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver's state, when the server dies between two statements
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -44,9 +46,14 @@ class Pools:
 
     def __init__(self, urls: Mapping[Region, str], *, role: str | None = None) -> None:
         # Generic plans: the feed's statement joins a partitioned table, which is dear to re-plan.
-        server_settings = {"plan_cache_mode": "force_generic_plan", "application_name": "seda"}
+        server_settings = {
+            "plan_cache_mode": "force_generic_plan",
+            "application_name": "seda",
+            "statement_timeout": str(WORKER_TIMEOUT_MS),
+            "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MS),
+        }
         if role is not None:
-            server_settings |= {"role": role, "statement_timeout": str(WORKER_TIMEOUT_MS)}
+            server_settings["role"] = role
         self._pools = {
             region: asyncpg.create_pool(
                 url,
@@ -69,6 +76,12 @@ class Pools:
         """Let running statements end, then close every connection."""
         for pool in self._pools.values():
             await pool.close()
+
+    def connections(self, region: Region) -> tuple[int, int]:
+        """How many connections of the region's pool are used, and how many idle."""
+        pool = self._pools[region]
+        idle: int = pool.get_idle_size()
+        return pool.get_size() - idle, idle
 
     @asynccontextmanager
     async def transaction(
@@ -103,9 +116,18 @@ class Pools:
         try:
             yield connection
         except _CONNECTION_LOST as problem:
-            if isinstance(problem, asyncpg.InterfaceError) and not connection.is_closed():
+            if isinstance(problem, asyncpg.InterfaceError) and not _is_gone(connection):
                 raise  # a mistake of ours, not an outage
             _logger.warning("lost a %s connection: %s", region, type(problem).__name__)
+            if not _is_gone(connection):
+                connection.terminate()  # whatever state it is in, nobody gets it again
             raise DatabaseUnavailableError(region) from problem
         finally:
             await pool.release(connection)
+
+
+def _is_gone(connection: asyncpg.Connection) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # the pool has taken it back, because it was lost
+        return True

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +22,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
+
+# What passes by itself: too slow, locked, out of memory or connections, read-only after a failover.
+_PASSING = (
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+# NUL, and halves of surrogate pairs: JSON can spell them, Postgres keeps no such text.
+_NO_TEXT = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 
 _logger = logging.getLogger("serving")
 _acceptable_request_id = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
@@ -115,7 +129,7 @@ class RequestIdentity:
         try:
             await self.app(scope, receive, send_identified)
         except Exception:
-            _logger.exception("request %s failed", request_id)
+            _logger.exception("a request failed", extra={"fields": {"request_id": request_id}})
             if started:
                 raise
             problem = ProblemError(
@@ -140,6 +154,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
+    for kind in (*_PASSING, *_NO_TEXT):
+        app.add_exception_handler(kind, _on_database_error)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
@@ -150,8 +166,11 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code, detail = {
+        400: ("malformed_body", "The body cannot be read as JSON."),
         404: ("unknown_route", "There is nothing at this path."),
         405: ("method_not_allowed", "This path does not take that method: see Allow."),
+        408: ("body_too_slow", "The body did not arrive in time."),
+        413: ("body_too_large", "The body is too large: send less at a time."),
     }.get(error.status_code, ("request_refused", str(error.detail)))
     headers = dict(error.headers or {})
     if error.status_code == 405:
@@ -183,6 +202,10 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if any(each["type"] == "json_invalid" for each in error.errors()):
         problem = ProblemError(400, "malformed_json", "The body is not valid JSON.")
+    elif isinstance(error.body, bytes):  # it was not parsed, for it does not say that it is JSON
+        problem = ProblemError(
+            415, "not_json", "Send the body as JSON, with Content-Type: application/json."
+        )
     else:
         # Where and why, never the value itself: it may be personal.
         errors = [
@@ -191,4 +214,20 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
         ]
         sentence = "; ".join(f"{each['location']}: {each['message']}" for each in errors)
         problem = ProblemError(422, "invalid_request", sentence, errors=errors)
+    return respond(problem, request.state.request_id)
+
+
+async def _on_database_error(request: Request, error: Exception) -> Response:
+    _logger.warning("a statement failed: %s", type(error).__name__)
+    if isinstance(error, _PASSING):
+        problem = ProblemError(
+            503,
+            "database_busy",
+            f"The database is too busy for this just now: try again in {RETRY_SECONDS} s.",
+            headers={"Retry-After": str(RETRY_SECONDS)},
+        )
+    else:
+        problem = ProblemError(
+            422, "invalid_text", "A text holds a character that cannot be kept, such as NUL."
+        )
     return respond(problem, request.state.request_id)

@@ -10,14 +10,21 @@ import gc
 import signal
 import socket
 import sys
+import time
+from asyncio import sleep
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
 
 from seda.errors import SedaError
+from seda.observability.logs import configure_logs
+from serving.connections import BoundedHttp
+from serving.draining import Draining
 
 GRACE_SECONDS = 10
+LAST_REQUESTS_SECONDS = 0.2
 
 
 class BusyPortError(SedaError):
@@ -43,9 +50,47 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
     return listener
 
 
-def serve(name: str, port: int, setting: str, build: Callable[[], Any]) -> None:
+class _Server(uvicorn.Server):
+    """Stops in order: not ready, no new connections, the requests that were taken, the app."""
+
+    def __init__(self, config: uvicorn.Config, draining: Draining) -> None:
+        super().__init__(config)
+        self._draining = draining
+        self._stops_at = float("inf")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGTERM and not self._draining.begun:
+            self._draining.begin()
+            self._stops_at = time.monotonic() + self._draining.seconds
+        else:
+            self._draining.begin()
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        self.should_exit = self.should_exit or time.monotonic() >= self._stops_at
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await sleep(0)  # accepts who is waiting already
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        # Who was accepted last has still to send a request; the server would hang up on them.
+        await sleep(LAST_REQUESTS_SECONDS)
+        await super().shutdown(sockets)
+
+
+def serve(
+    name: str,
+    port: int,
+    setting: str,
+    build: Callable[[], Any],
+    *,
+    draining: Draining | None = None,
+    trusted_proxies: str | None = None,
+) -> None:
     """Parse `--host`, bind, build the app and run it until SIGINT or SIGTERM.
 
+    SIGTERM begins the draining, where there is one; SIGINT, or a second SIGTERM, stops at once.
     Exits with 1 and one sentence on stderr where the app cannot be built or bound.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {name}")
@@ -58,11 +103,16 @@ def serve(name: str, port: int, setting: str, build: Callable[[], Any]) -> None:
         app = build()
     except SedaError as problem:
         sys.exit(str(problem))  # to stderr, with status 1
+    configure_logs()
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
+        log_config=None,
         access_log=False,
+        # Without a list, uvicorn believes whoever connects from this machine.
+        proxy_headers=trusted_proxies is not None,
+        forwarded_allow_ips=trusted_proxies,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
@@ -70,7 +120,7 @@ def serve(name: str, port: int, setting: str, build: Callable[[], Any]) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    server = uvicorn.Server(config)
+    server = _Server(config, draining or Draining(0))
     # After its graceful stop the server raises the signal once more, which would kill the process
     # before the caller can let go of the databases.
     for each in (signal.SIGINT, signal.SIGTERM):

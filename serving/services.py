@@ -12,10 +12,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from seda.database.regions import Region
 from serving.authentication import Caller, TokenVerifier
 from serving.cursors import Cursors
+from serving.draining import Draining
 from serving.impressions import ImpressionLog
 from serving.pools import Pools
 from serving.problems import unauthorized
+from serving.rate_limits import RateLimits
 from serving.session import RegionDirectory
+from serving.telemetry import Telemetry
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class Services:
     impressions: ImpressionLog
     shards: Mapping[Region, int]
     embedding_cap_usd: Decimal
+    telemetry: Telemetry
+    limits: RateLimits
+    draining: Draining
 
 
 async def services(request: Request) -> Services:
@@ -48,11 +54,13 @@ async def caller(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Caller:
-    """The verified person behind a request (a dependency); 401 otherwise."""
+    """The verified person behind a request (a dependency); 401 or 429 otherwise."""
     if credentials is None:
         raise unauthorized("Send an access token: Authorization: Bearer …", presented=False)
     found: Services = request.app.state.services
-    return await found.verifier.verify(credentials.credentials)
+    verified = await found.verifier.verify(credentials.credentials)
+    await found.limits.check_person(verified.sub)
+    return verified
 
 
 WithServices = Annotated[Services, Depends(services)]

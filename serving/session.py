@@ -15,6 +15,7 @@ from seda.database.regions import Region
 from serving.authentication import Caller
 from serving.pools import Pools
 from serving.problems import ProblemError
+from serving.telemetry import note_region
 
 STATEMENT_TIMEOUT_MS = 800
 DIRECTORY_TTL = timedelta(minutes=10)  # who moves is found out at once: their row is elsewhere
@@ -67,6 +68,7 @@ class RegionDirectory:
         """
         entry = self._entries.get(caller.sub)
         if entry is not None and entry.until > self._clock():
+            note_region(entry.region)
             return entry.region
         async with person_session(self._pools, Region.GLOBAL, caller) as connection:
             found = await connection.fetchval(
@@ -79,6 +81,7 @@ class RegionDirectory:
             self._entries.pop(next(iter(self._entries)))
         entry = _Entry(Region(found), self._clock() + DIRECTORY_TTL)
         self._entries[caller.sub] = entry
+        note_region(entry.region)
         return entry.region
 
     def forget(self, caller: Caller) -> None:

@@ -72,6 +72,14 @@ EMBEDDINGS: Final[Mapping[str, Description]] = {
         "How long the oldest text has waited.",
         ("region", "space"),
     ),
+    "database_connections": Description(
+        "seda_database_connections",
+        "Connections of this process to the region's database.",
+        ("region", "state"),
+    ),
+    "database_connections_limit": Description(
+        "seda_database_connections_limit", "The most of them that may be open.", ("region",)
+    ),
     "database_up": Description(
         "seda_database_up", "Whether the region's database answered this scrape.", ("region",)
     ),

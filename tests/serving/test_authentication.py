@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from seda.people.tokens import mint_token
 from seda.settings import Settings
-from serving.authentication import TokenVerifier
+from serving.authentication import PublishedKeys, TokenVerifier
 from serving.problems import ProblemError
 from tests.serving.serving_world import World, open_api
 
@@ -82,6 +82,64 @@ async def test_clocks_may_differ_by_a_minute() -> None:
     assert await verifier().verify(jwt.encode(late, SECRET, algorithm="HS256"))
 
 
+def _base64(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    ("claim", "last_good", "first_bad"),
+    [("exp", -59, -60), ("nbf", 60, 61), ("iat", 60, 61)],
+)
+async def test_the_minute_ends_to_the_second(claim: str, last_good: int, first_bad: int) -> None:
+    at = int(NOW.timestamp())
+    good = claims(**{claim: at + last_good})
+    assert (await verifier().verify(jwt.encode(good, SECRET, algorithm="HS256"))).sub == SUB
+    await refused(jwt.encode(claims(**{claim: at + first_bad}), SECRET, algorithm="HS256"))
+
+
+@pytest.mark.parametrize("exp", [10**400, -(10**400), "soon", [1], {}, False])
+async def test_times_that_no_clock_shows_are_refused(exp: Any) -> None:
+    await refused(jwt.encode(claims(exp=exp), SECRET, algorithm="HS256"))
+
+
+def _hand_signed(header: Any, body: Any, secret: str = SECRET) -> str:
+    parts = (part if isinstance(part, bytes) else json.dumps(part).encode() for part in
+             (header, body))  # fmt: skip
+    signed = ".".join(_base64(part) for part in parts)
+    digest = hmac.new(secret.encode(), signed.encode(), hashlib.sha256).digest()
+    return f"{signed}.{_base64(digest)}"
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        (b'{"alg":"HS256","x":' + b"[" * 4000 + b"]" * 1000 + b"}", {}),
+        (b"[" * 5000, {}),
+        ({"alg": "HS256"}, b"[" * 5000),
+        ({"alg": "HS256"}, []),
+        ({"alg": "HS256"}, b"\xff\xfe"),
+        ({"alg": ["HS256"]}, claims()),
+        ({"alg": None}, claims()),
+        ({}, claims()),
+        ({"alg": "HS256", "crit": ["exp"]}, claims()),
+        ({"alg": "HS256", "b64": False}, claims()),
+        ({"alg": "HS256", "kid": "../../etc/passwd"}, claims(exp=1)),
+        ({"alg": "HS256", "kid": 7}, claims(exp=1)),
+        ({"alg": "hs256"}, claims()),
+        ({"alg": "nOnE"}, claims()),
+        ({"alg": "HS256"}, claims(sub=SUB + "\x00")),
+        ({"alg": "HS256"}, claims(aud=["anon", 7])),
+    ],
+)
+async def test_whatever_a_token_is_made_of_it_is_401(header: Any, body: Any) -> None:
+    await refused(_hand_signed(header, body))
+
+
+async def test_a_token_without_an_end_is_not_even_parsed() -> None:
+    longest = jwt.encode(claims(pad="x" * 8000), SECRET, algorithm="HS256")
+    assert "too long" in (await refused(longest)).detail
+
+
 async def test_an_issuer_is_required_where_one_is_configured() -> None:
     token = jwt.encode(claims(iss="https://elsewhere"), SECRET, algorithm="HS256")
     await refused(token, jwt_issuer="https://seda.example/auth/v1")
@@ -102,10 +160,6 @@ async def test_the_header_does_not_choose_the_algorithm() -> None:
     header, body, signature = good.split(".")
     for bad in ("", ".", "a.b.c", f"{header}.{body}.", f"{header}.{body}x.{signature}", "é.é.é"):
         await refused(bad)
-
-
-def _base64(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
 class _Jwks:
@@ -184,6 +238,41 @@ async def test_a_public_key_is_no_hmac_secret(jwks: _Jwks) -> None:
         jwt.encode(claims(), jwks.rsa, algorithm="PS256", headers={"kid": "rsa"}),
         jwks_url=jwks.url,
     )
+
+
+@pytest.mark.parametrize(
+    "kid", [None, "", "EC", "ec\x00", "ec' or 1=1 --", "x" * 4000, 7, ["ec"], {"ec": 1}]
+)
+async def test_a_key_is_found_by_its_exact_name_only(jwks: _Jwks, kid: Any) -> None:
+    header = {"alg": "ES256"} if kid is None else {"alg": "ES256", "kid": kid}
+    parts = ".".join(_base64(json.dumps(part).encode()) for part in (header, claims()))
+    algorithm = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256)
+    signature = algorithm.sign(parts.encode(), jwks.elliptic)
+    await refused(f"{parts}.{_base64(signature)}", jwks_url=jwks.url)
+
+
+async def test_a_tokens_own_key_or_address_is_ignored(jwks: _Jwks) -> None:
+    stranger = ec.generate_private_key(ec.SECP256R1())
+    own = jwt.algorithms.ECAlgorithm.to_jwk(stranger.public_key(), as_dict=True)
+    for header in ({"jwk": own}, {"jku": jwks.url}, {"x5u": jwks.url}):
+        token = jwt.encode(claims(), stranger, algorithm="ES256", headers=header | {"kid": "ec"})
+        await refused(token, jwks_url=jwks.url)
+
+
+async def test_a_withdrawn_key_verifies_nothing_after_its_lifespan(jwks: _Jwks) -> None:
+    now = NOW
+    settings = Settings(_env_file=None, jwks_url=jwks.url)
+    checker = TokenVerifier.from_settings(settings, lambda: now)
+    token = jwt.encode(claims(), jwks.elliptic, algorithm="ES256", headers={"kid": "ec"})
+    assert await checker.verify(token)
+    del jwks.keys[0]
+    now = NOW + timedelta(seconds=301)
+    assert await checker.verify(token)  # nobody waits for the look that this one begins
+    assert isinstance(checker.keys, PublishedKeys)
+    await checker.keys.settled()
+    with pytest.raises(ProblemError):
+        await checker.verify(token)
+    assert jwks.reads == 2
 
 
 async def test_unknown_keys_do_not_hammer_the_address_and_old_keys_outlive_it(

@@ -1,12 +1,12 @@
 """Row security, held against the catalogue: nobody sees another person's row, by any table."""
 
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
 
 from seda.database.regions import Region, api_login_url
+from tests.serving.rows import row_of
 from tests.serving.serving_world import Listener, World, names
 
 # A column that points at a person; `users` and vectors name the person by their own key.
@@ -16,19 +16,6 @@ PERSONAL_COLUMNS = (
 )  # fmt: skip
 PUBLISHED = ("recommendations", "mv_user_top_candidates", "region_directory")
 PERSONAL_TABLES = ("users", "user_vectors", "embeddings_audit")
-
-# What the generic row builder cannot guess: values that a check asks for.
-_VALUES = {
-    "entity_type": "room", "event_type": "rec_click", "channel": "push", "decision": "sent",
-    "scope": "imports", "platform": "ios", "relationship_type": "friend", "generation": 1,
-    "rank": 1, "plays": 1, "position": 1, "score": 0.5, "dim": 8,
-}  # fmt: skip
-_KINDS = {"privacy_jobs": "export", "suppressions": "dismiss", "social_events": "join"}
-_BY_TYPE: dict[str, Any] = {
-    "text": "x", "date": "2026-11-20", "timestamp with time zone": "2026-11-20T12:00Z",
-    "integer": 1, "bigint": 1, "smallint": 1, "real": 1, "double precision": 1, "bytea": b"x",
-    "jsonb": "{}", "boolean": False, "ARRAY": "{}", "USER-DEFINED": "[1]",
-}  # fmt: skip
 
 
 def _tables_with(world: World, *columns: str) -> list[str]:
@@ -42,21 +29,9 @@ def _tables_with(world: World, *columns: str) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _fill(world: World, table: str, owner: Listener, key: str = "user_id") -> None:
+def _fill(world: World, table: str, owner: Listener) -> None:
     """One row of the owner's, whatever the table asks for."""
-    row: dict[str, Any] = {key: owner.id}
-    for column, type in world.sql(
-        "select column_name, data_type from information_schema.columns "
-        "where table_schema = 'seda' and table_name = %s and is_nullable = 'NO' "
-        "and column_default is null and is_identity = 'NO' and is_generated = 'NEVER'",
-        table,
-    ):
-        guessed = uuid4() if type == "uuid" else _BY_TYPE[type]
-        row.setdefault(column, _VALUES.get(column, guessed))
-    if "kind" in row:
-        row["kind"] = _KINDS[table]
-    if table == "suppressions":
-        row["suppressed_until"] = "2099-01-01"
+    row = row_of(world.sql, table, owner)
     places = ", ".join(["%s"] * len(row))
     world.sql("set session_replication_role = replica")  # the rows point at nothing
     world.sql(f"insert into seda.{table} ({', '.join(row)}) values ({places})", *row.values())

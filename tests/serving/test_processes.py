@@ -61,7 +61,8 @@ def test_the_api_serves_a_feed_and_stops_cleanly(world: World) -> None:
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=15)
     assert process.returncode == 0
-    assert "/feed" not in log
+    assert world.token(ada) not in log
+    assert str(ada.sub) not in log
     assert "Traceback" not in log
 
 

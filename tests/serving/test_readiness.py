@@ -1,0 +1,105 @@
+"""`/readyz` tells the truth, and a process that is told to stop fails nobody."""
+
+import asyncio
+import signal
+
+import httpx
+import pytest
+
+from seda.database.regions import Region
+from seda.database.revisions import head_revision, is_behind
+from tests.serving.processes import api_process
+from tests.serving.serving_world import World, open_api
+
+
+def test_a_database_ahead_of_the_code_is_no_reason_to_stop_serving() -> None:
+    head = int(head_revision())
+    assert not is_behind(f"{head:04}")
+    assert not is_behind(f"{head + 1:04}")
+    for behind in (f"{head - 1:04}", "elsewhere", None):
+        assert is_behind(behind)
+
+
+@pytest.mark.parametrize("region", list(Region))
+async def test_a_database_behind_the_code_is_not_ready(api, world: World, region: Region) -> None:
+    assert (await api.get("/readyz")).status_code == 200
+    head = head_revision()
+    world.sql("update public.seda_alembic_version set version_num = '0001'", region=region)
+    try:
+        behind = await api.get("/readyz")
+    finally:
+        world.sql("update public.seda_alembic_version set version_num = %s", head, region=region)
+    assert behind.status_code == 503
+    assert behind.json()["databases"][region] == f"at migration 0001, the code needs {head}"
+    assert (await api.get("/readyz")).status_code == 200
+
+
+async def test_without_keys_that_verify_tokens_nothing_is_ready(world: World) -> None:
+    settings = world.settings.model_copy(update={"jwks_url": "http://127.0.0.1:9/jwks.json"})
+    async with open_api(world, settings=settings) as api:
+        ready = await api.get("/readyz")
+        assert ready.status_code == 503
+        assert "key" in ready.json()["detail"]
+        assert (await api.get("/healthz")).status_code == 200
+
+
+async def test_nobody_fails_while_a_process_stops(world: World, tmp_path) -> None:
+    ada = world.person("Ada")
+    world.publish(ada, world.entities("room", 5))
+    headers = world.headers(ada)
+    statuses: list[int] = []
+    stopping = asyncio.Event()
+    settings = {"SEDA_DRAIN_SECONDS": "3", "SEDA_RATE_LIMIT_PERSON": "0"}
+    settings |= {"SEDA_RATE_LIMIT_ADDRESS": "0"}
+
+    async def keep_asking(client: httpx.AsyncClient) -> None:
+        while not stopping.is_set():
+            statuses.append((await client.get("/feed", headers=headers)).status_code)
+            await asyncio.sleep(0.005)
+
+    async def watch(client: httpx.AsyncClient) -> None:
+        """What a load balancer does: it asks for readiness, and stops sending."""
+        while (await client.get("/readyz")).status_code == 200:
+            await asyncio.sleep(0.02)
+        while_draining = len(statuses)
+        while len(statuses) < while_draining + 8:  # whoever still asks is still answered
+            await asyncio.sleep(0.01)
+        stopping.set()
+
+    with api_process(world, tmp_path, **settings) as api:
+        async with httpx.AsyncClient(base_url=api.url, timeout=10) as client:
+            asking = [asyncio.create_task(keep_asking(client)) for _ in range(8)]
+            await asyncio.sleep(0.3)
+            watching = asyncio.create_task(watch(client))
+            api.process.send_signal(signal.SIGTERM)
+            await watching
+            await asyncio.gather(*asking)
+            parted = await client.get("/readyz")
+            assert parted.status_code == 503
+            assert parted.json()["detail"] == "Not ready: the process is stopping."
+            assert parted.headers["connection"] == "close"
+        assert api.process.wait(20) == 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{api.url}/healthz")
+    assert set(statuses) == {200}
+    assert len(statuses) > 8
+
+
+async def test_a_running_request_ends_after_the_doors_are_closed(world: World, tmp_path) -> None:
+    ada = world.person("Ada")
+    world.publish(ada, world.entities("room", 1))
+    with api_process(world, tmp_path) as api:
+        async with httpx.AsyncClient(base_url=api.url, timeout=10) as client:
+            assert (await client.get("/feed", headers=world.headers(ada))).status_code == 200
+            with world.databases[Region.GLOBAL].connect() as blocker:
+                blocker.execute("lock table seda.suppressions in access exclusive mode")
+                waiting = asyncio.create_task(client.get("/feed", headers=world.headers(ada)))
+                await asyncio.sleep(0.1)
+                api.process.send_signal(signal.SIGTERM)
+                await asyncio.sleep(0.35)
+                async with httpx.AsyncClient() as late:
+                    with pytest.raises(httpx.ConnectError):
+                        await late.get(f"{api.url}/healthz")
+                blocker.rollback()
+            assert (await waiting).status_code == 200
+        assert api.process.wait(20) == 0
