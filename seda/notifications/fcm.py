@@ -34,12 +34,17 @@ _FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 _LARGEST_ANSWER = 64 * 1024
 _TIMEOUT = httpx.Timeout(2.5, connect=1.0)
 _TOTAL_SECONDS = 4.0  # two requests, at worst, are within the outbox's ten seconds
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 _EARLY = timedelta(minutes=1)
 _QUOTA_WAIT = timedelta(minutes=1)  # what FCM asks for where it names no time
 
 
 class UnusableServiceAccountError(SedaError):
     """The file that `FCM_SERVICE_ACCOUNT_FILE` names is no service account."""
+
+
+class UnencryptedUrlError(SedaError):
+    """Tokens would travel in clear text."""
 
 
 class _NoAccessError(Exception):
@@ -112,7 +117,8 @@ class FcmSender:
         base_url: str = BASE_URL,
         total_seconds: float = _TOTAL_SECONDS,
     ) -> None:
-        base = require_url(base_url, "FCM_BASE_URL").rstrip("/")
+        base = _require_tls(base_url, "FCM_BASE_URL").rstrip("/")
+        _require_tls(account.token_uri, "token_uri in FCM_SERVICE_ACCOUNT_FILE")
         self._url = f"{base}/v1/projects/{account.project_id}/messages:send"
         self._account = account
         self._clock = clock
@@ -181,6 +187,19 @@ class FcmSender:
             response.headers,
             document if isinstance(document, dict) else {},
         )
+
+
+def _require_tls(url: str, setting: str) -> str:
+    """The URL itself.
+
+    Raises:
+        UnusableUrlError: it is no URL.
+        UnencryptedUrlError: it is `http` to another machine.
+    """
+    found = httpx.URL(require_url(url, setting))
+    if found.scheme != "https" and found.host not in _THIS_MACHINE:
+        raise UnencryptedUrlError(f"{setting} cannot be used: write it as https://….")
+    return url
 
 
 def message_of(push: Push, now: datetime) -> dict[str, Any]:

@@ -5,6 +5,7 @@ settling lets the claim run out, and the push is sent again with the same idempo
 which a device shows it once: delivery is at least once, and nothing is lost.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,9 +72,10 @@ _TAKE = """
     left join seda.notification_preferences p on p.user_id = t.user_id
     order by t.created_at, t.id
 """
-# Whoever took the push since has counted one attempt more.
+# Whoever took the push since has counted one attempt more. The words name friends: they go.
 _SETTLE = """
-    update seda.push_outbox set state = %s, outcome = %s, settled_at = %s
+    update seda.push_outbox
+    set state = %s, outcome = %s, settled_at = %s, title = '', body = ''
     where id = %s and attempts = %s and state = 'pending'
 """
 _POSTPONE = """
@@ -84,13 +86,20 @@ _GIVE_BACK = """
     update seda.push_outbox set next_attempt_at = %s, attempts = attempts - 1
     where id = any (%s) and next_attempt_at = %s and state = 'pending'
 """
+_FORGET = "delete from seda.push_outbox where settled_at < %s"
 # A device that registered the token again meanwhile keeps it.
 _REMOVE_DEVICE = "delete from seda.device_tokens where token = %s and last_seen_at <= %s"
+
+_logger = logging.getLogger("seda.notifications")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a person is to be told; `push_id` is the same for the same moment, whoever decides."""
+    """What a person is to be told.
+
+    `push_id` is the same for the same moment, whoever decides it and however often: such as
+    `uuid5(event_id, str(user_id))`.
+    """
 
     push_id: UUID
     user_id: UUID
@@ -184,7 +193,7 @@ def deliver_due(
             if now + LONGEST_SEND > row.leased_until:
                 _give_back(connection, taken[place:], now)
                 break
-            outcome = row.refusal(now) or sender.send(row.push())
+            outcome = row.refusal(now) or _send(sender, row)
             # One by one, right after each send: what a crash would repeat is one push, not a batch.
             with connection.transaction():
                 done[_settle(connection, row, outcome, clock(), jitter())] += 1
@@ -193,6 +202,11 @@ def deliver_due(
                 _give_back(connection, taken[place + 1 :], clock() + wait)
                 break
     return done
+
+
+def forget_settled(connection: psycopg.Connection, before: datetime) -> int:
+    """Delete what was settled before a time; how many rows."""
+    return connection.execute(_FORGET, [before]).rowcount
 
 
 def retry_at(attempts: int, now: datetime, after: timedelta | None, jitter: float) -> datetime:
@@ -205,6 +219,16 @@ def _take(connection: psycopg.Connection, now: datetime, most: int) -> list[_Tak
     values: dict[str, Any] = {"now": now, "most": most, "until": now + LEASE}
     with connection.cursor(row_factory=class_row(_Taken)) as cursor:
         return cursor.execute(_TAKE, values).fetchall()
+
+
+def _send(sender: Sender, row: _Taken) -> Outcome:
+    try:
+        return sender.send(row.push())
+    except Exception as problem:
+        # One message that a sender cannot bear must not cost the others of its batch their turn.
+        # The type alone: a message could quote a token.
+        _logger.error("a push could not be sent: %s", type(problem).__name__)
+        return TryLater(f"sender_{type(problem).__name__}")
 
 
 def _settle(

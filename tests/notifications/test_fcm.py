@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from seda.database.regions import Region
 from seda.notifications.fcm import (
     FcmSender,
     ServiceAccount,
+    UnencryptedUrlError,
     UnusableServiceAccountError,
     outcome_of,
 )
@@ -242,6 +244,14 @@ def test_a_key_file_opens_fcm_and_a_bad_one_is_named_without_its_content(
         assert "SECRET" not in str(raised.value)
     with pytest.raises(IncompleteFcmSettingsError):
         open_sender(settings(tmp_path, fcm_project_id="seda"), Region.GLOBAL, lambda: NOW)
+
+
+def test_nothing_is_sent_to_another_machine_in_clear_text(fcm: Fcm) -> None:
+    with pytest.raises(UnencryptedUrlError, match="FCM_BASE_URL"):
+        FcmSender(fcm.account, lambda: NOW, base_url="http://fcm.example")
+    open_token = replace(fcm.account, token_uri="http://token.example")
+    with pytest.raises(UnencryptedUrlError, match="token_uri"):
+        FcmSender(open_token, lambda: NOW)
 
 
 def test_a_token_is_in_no_representation() -> None:

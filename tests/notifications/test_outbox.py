@@ -1,19 +1,15 @@
-"""Pushes: one a rolling day whoever decides, none lost, and the same key when one is repeated."""
+"""Pushes on their way: none lost, the same key when one is repeated, none when it is too late."""
 
 import subprocess
 import sys
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
-from itertools import pairwise
+from datetime import timedelta
 from pathlib import Path
-from random import Random
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
+from sqlalchemy import make_url
 
 from seda.database.regions import Region, RegionalDatabase
 from seda.notifications.outbox import (
@@ -22,104 +18,24 @@ from seda.notifications.outbox import (
     LIFETIME,
     LONGEST_RETRY,
     MOST_ATTEMPTS,
-    Message,
     deliver_due,
-    queue_pushes,
+    forget_settled,
     retry_at,
 )
-from seda.notifications.policy import ROLLING_DAY, Occasion, PushReason
-from seda.notifications.pushes import Moment, consider
-from seda.notifications.senders import (
-    DeadDevice,
-    Delivered,
-    Outcome,
-    Push,
-    Refused,
-    TryLater,
-)
+from seda.notifications.senders import DeadDevice, Delivered, Refused, TryLater
 from seda.settings import REPOSITORY
-from tests.serving.serving_world import Listener, World
-
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-CROWD = Occasion(0.9, (0.5, 0.5))
-
-
-@dataclass
-class Provider:
-    """Answers with what it is told, the last answer for ever, and keeps what arrived."""
-
-    outcomes: list[Outcome] = field(default_factory=lambda: [Delivered()])
-    pushes: list[Push] = field(default_factory=list)
-    after: Callable[[], object] = lambda: None
-
-    def send(self, push: Push) -> Outcome:
-        self.pushes.append(push)
-        self.after()
-        return self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
-
-    @property
-    def keys(self) -> list[UUID]:
-        return [push.idempotency_key for push in self.pushes]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_(self, span: timedelta) -> None:
-        self.now += span
-
-
-def listener(world: World, name: str, *tokens: str, **preferences: object) -> Listener:
-    """Somebody who opted in, with their devices."""
-    person = world.person(name)
-    chosen = {"push_opt_in": True} | preferences
-    world.sql(
-        f"insert into seda.notification_preferences (user_id, {', '.join(chosen)}) "
-        f"values (%s, {', '.join(['%s'] * len(chosen))})",
-        person.id,
-        *chosen.values(),
-    )
-    for token in tokens:
-        world.sql(
-            "insert into seda.device_tokens (token, user_id, platform, last_seen_at) "
-            "values (%s, %s, 'android', %s)",
-            token,
-            person.id,
-            NOW - timedelta(days=1),
-        )
-    return person
-
-
-def message(person: Listener, push_id: UUID | None = None) -> Message:
-    return Message(push_id or uuid4(), person.id, "#techno", "Ben is here — join them")
-
-
-def database(world: World) -> RegionalDatabase:
-    return world.databases[Region.GLOBAL]
-
-
-def queue(world: World, *people: Listener, now: datetime = NOW) -> frozenset[UUID]:
-    with database(world).transaction() as connection:
-        return queue_pushes(connection, [message(person) for person in people], now)
-
-
-def deliver(world: World, provider: Provider, clock: Callable[[], datetime], **options) -> Counter:
-    return deliver_due(database(world), provider, clock, jitter=lambda: 0.5, **options)
-
-
-def outbox(world: World, columns: str = "state, outcome") -> list[tuple]:
-    return world.sql(f"select {columns} from seda.push_outbox order by token, created_at")
-
-
-def logged(world: World) -> list[tuple]:
-    return world.sql(
-        "select decision, reason from seda.notification_log where channel = 'push' "
-        "order by decided_at, decision, reason"
-    )
+from tests.notifications.push_world import (
+    NOW,
+    Clock,
+    Provider,
+    database,
+    deliver,
+    listener,
+    logged,
+    outbox,
+    queue,
+)
+from tests.serving.serving_world import World
 
 
 def test_a_push_goes_to_every_device_once(world: World) -> None:
@@ -132,43 +48,6 @@ def test_a_push_goes_to_every_device_once(world: World) -> None:
     ] == ["tablet", "phone"]
     assert len(set(provider.keys)) == 2
     assert outbox(world) == [("sent", None)] * 2
-
-
-def test_the_rolling_day_and_the_row_are_one_and_the_same(world: World) -> None:
-    ada, ben = listener(world, "Ada", "a"), listener(world, "Ben")
-    assert queue(world, ada, ben) == {ada.id}  # without a device the day is kept
-    assert queue(world, ada, now=NOW + ROLLING_DAY - timedelta(microseconds=1)) == frozenset()
-    assert queue(world, ada, now=NOW - timedelta(hours=1)) == frozenset()
-    assert queue(world, ada, now=NOW + ROLLING_DAY) == {ada.id}
-    assert len(outbox(world)) == 2
-    connection = database(world).connect()
-    queue_pushes(connection, [message(ada)], NOW + 3 * ROLLING_DAY)
-    connection.rollback()
-    connection.close()
-    assert len(outbox(world)) == 2
-    assert queue(world, ada, now=NOW + 3 * ROLLING_DAY) == {ada.id}
-
-
-def test_many_workers_send_a_person_one_push_a_day(world: World) -> None:
-    people = [listener(world, f"P{n}", f"device {n}") for n in range(4)]
-    barrier = threading.Barrier(8)
-
-    def worker(seed: int) -> int:
-        draw, claimed = Random(seed), 0
-        with database(world).connect(autocommit=True) as connection:
-            barrier.wait()
-            for _ in range(40):
-                now = NOW + timedelta(minutes=draw.randrange(4 * 24 * 60))
-                messages = [message(person) for person in draw.sample(people, 3)]
-                claimed += len(queue_pushes(connection, messages, now))
-        return claimed
-
-    with ThreadPoolExecutor(8) as pool:
-        claimed = sum(pool.map(worker, range(8)))
-    rows = world.sql("select user_id, created_at from seda.push_outbox order by 1, 2")
-    assert len(rows) == claimed >= len(people)
-    for (one, earlier), (other, later) in pairwise(rows):
-        assert one != other or later - earlier >= ROLLING_DAY
 
 
 def test_workers_side_by_side_deliver_each_push_once(world: World) -> None:
@@ -186,6 +65,20 @@ def test_workers_side_by_side_deliver_each_push_once(world: World) -> None:
     keys = Counter(key for provider in providers for key in provider.keys)
     assert set(keys.values()) == {1}
     assert len(keys) == 24
+
+
+def test_what_another_worker_is_about_to_take_is_passed_over_without_waiting(world: World) -> None:
+    queue(world, listener(world, "Ada", "a"))
+    queue(world, listener(world, "Ben", "b"), now=NOW + timedelta(seconds=1))
+    waits_little = {"options": "-clock_timeout=500"}
+    url = make_url(database(world).url).update_query_dict(waits_little)
+    clock, provider = Clock(), Provider()
+    clock.pass_(timedelta(seconds=1))
+    with database(world).transaction() as other:
+        other.execute("select from seda.push_outbox where token = 'a' for update")
+        impatient = RegionalDatabase(Region.GLOBAL, url.render_as_string(False))
+        assert deliver_due(impatient, provider, clock, jitter=lambda: 0.5) == {"sent": 1}
+    assert [push.token for push in provider.pushes] == ["b"]
 
 
 def test_a_worker_killed_between_sending_and_settling_loses_nothing(
@@ -264,6 +157,33 @@ def test_when_everybody_is_to_wait_the_rest_of_the_batch_keeps_its_attempts(worl
     assert deliver(world, provider, clock) == {"sent": 3}
 
 
+def test_a_message_that_a_sender_cannot_bear_costs_the_others_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue(world, *(listener(world, name, f"device of {name}") for name in ("Ada", "Ben")))
+
+    def stumble() -> None:
+        if len(provider.pushes) == 1:
+            raise ValueError(provider.pushes[0].token)
+
+    provider = Provider(after=stumble)
+    assert deliver(world, provider, Clock()) == {"retry": 1, "sent": 1}
+    assert "ValueError" in caplog.text
+    assert "device of" not in caplog.text
+
+
+def test_a_settled_push_keeps_no_words_and_is_forgotten_in_time(world: World) -> None:
+    queue(world, listener(world, "Ada", "a"))
+    assert outbox(world, "title, body") == [("#techno", "Ben is here — join them")]
+    deliver(world, Provider(), Clock())
+    assert outbox(world, "title, body") == [("", "")]
+    queue(world, listener(world, "Ben", "b"))
+    with database(world).transaction() as connection:
+        assert forget_settled(connection, NOW) == 0
+        assert forget_settled(connection, NOW + timedelta(days=7)) == 1
+    assert outbox(world, "state") == [("pending",)]
+
+
 def test_what_the_lease_has_no_time_for_is_given_back(world: World) -> None:
     queue(world, *(listener(world, f"P{n}", f"device {n}") for n in range(3)))
     clock = Clock()
@@ -339,61 +259,3 @@ def test_a_retry_never_outlives_the_news(world: World) -> None:
     queue(world, listener(world, "Ada", "a"))
     provider = Provider([TryLater("fcm_internal", LIFETIME)])
     assert deliver(world, provider, Clock()) == {"dead": 1}
-
-
-def considered(
-    world: World, moments: Iterable[tuple[Message, Occasion]], now: datetime = NOW
-) -> list[PushReason | None]:
-    with database(world).transaction() as connection:
-        return consider(connection, [Moment(*each) for each in moments], now, 0.8)
-
-
-def test_every_moment_is_decided_and_logged_at_once(world: World) -> None:
-    room = world.entity("room", "techno")
-    ada, ben = listener(world, "Ada", "a"), listener(world, "Ben", "b", push_opt_in=False)
-    cy = listener(world, "Cy", "c", quiet_from=time(11), quiet_to=time(13))
-    di, eve = listener(world, "Di", "d"), listener(world, "Eve")
-    world.suppress(di, room)
-    gone = world.person("Gil", deleted=True)
-    people = [ada, ada, ben, cy, di, eve, gone]
-    moments = [
-        (Message(uuid4(), each.id, "#techno", "Here", "room", room.id), CROWD) for each in people
-    ]
-    assert considered(world, moments) == [
-        PushReason.FRIENDS_PRESENT,
-        PushReason.SENT_RECENTLY,
-        PushReason.NOT_OPTED_IN,
-        PushReason.QUIET_HOURS,
-        PushReason.ROOM_SUPPRESSED,
-        PushReason.NO_DEVICE,
-        None,
-    ]
-    assert Counter(logged(world)) == Counter(
-        [
-            ("sent", "friends_present"),
-            ("suppressed", "sent_recently"),
-            ("suppressed", "not_opted_in"),
-            ("suppressed", "quiet_hours"),
-            ("suppressed", "room_suppressed"),
-            ("suppressed", "no_device"),
-        ]
-    )
-    assert outbox(world, "user_id, state, entity_id") == [(ada.id, "pending", room.id)]
-    tomorrow = NOW + ROLLING_DAY
-    assert considered(world, moments[:1], tomorrow - timedelta(seconds=1)) == [
-        PushReason.SENT_RECENTLY
-    ]
-    assert considered(world, [(message(ada), CROWD)], tomorrow) == [PushReason.FRIENDS_PRESENT]
-
-
-def test_who_is_quicker_has_the_day_and_the_other_is_logged(world: World) -> None:
-    ada = listener(world, "Ada", "a")
-    first = database(world).connect()
-    assert queue_pushes(first, [message(ada)], NOW) == {ada.id}
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(considered, world, [(message(ada), CROWD)])
-        threading.Event().wait(0.05)  # it decides on what is committed, and waits for the row
-        first.commit()
-        first.close()
-        assert waiting.result() == [PushReason.SENT_RECENTLY]
-    assert logged(world) == [("suppressed", "sent_recently")]
