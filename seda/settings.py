@@ -120,6 +120,21 @@ class Settings(BaseSettings):
     jwks_url: str | None = Field(None, description="JWKS of the tokens (ES256, RS256).")
     jwt_issuer: str | None = Field(None, description="Required issuer of the tokens.")
     jwt_audience: str = Field("authenticated", description="Required audience of the tokens.")
+    push_threshold: float = Field(0.8, ge=0, le=1, description="Lowest score that is worth a push.")
+    fcm_service_account_file: Path | None = Field(
+        None,
+        validation_alias="FCM_SERVICE_ACCOUNT_FILE",
+        description="Key file of the Firebase service account that sends pushes; default: they "
+        "are written to `SEDA_HOME/sink`.",
+    )
+    fcm_project_id: str | None = Field(
+        None,
+        validation_alias="FCM_PROJECT_ID",
+        description="Firebase project, where it is not the key file's.",
+    )
+    fcm_base_url: str | None = Field(
+        None, validation_alias="FCM_BASE_URL", description="FCM's API at another address."
+    )
 
     openai_api_key: SecretStr | None = Field(
         None,

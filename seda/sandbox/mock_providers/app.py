@@ -3,7 +3,6 @@
 `GET /control/requests` tells exactly which texts reached which endpoint, in memory only.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -17,9 +16,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from seda.sandbox.mock_providers.cohere import CohereFormat
+from seda.sandbox.mock_providers.fcm import MockFcm
 from seda.sandbox.mock_providers.openai import OpenAIFormat
 from seda.sandbox.mock_providers.profiles import FailureProfile, InvalidProfileError, profile_of
-from seda.sandbox.mock_providers.service import Answer, MockProvider, RecordedRequest
+from seda.sandbox.mock_providers.sending import hangs_up_within, send_half
+from seda.sandbox.mock_providers.service import MockProvider, RecordedRequest
 from seda.sandbox.mock_providers.wire import WireFormat
 
 OPENAI = OpenAIFormat("openai", "/openai", {"text-embedding-3-small": 1536})
@@ -36,7 +37,8 @@ def create_app(
 
     Routes: `POST /openai/v1/embeddings`, `POST /cohere/v2/embed`, `POST /runner/v1/embeddings`,
     `GET /{openai,runner}/v1/models`; `GET|PUT /control/{provider}` with a `FailureProfile` as JSON
-    (a PUT counts requests and outages anew), `GET|DELETE /control/requests`, `GET /healthz`.
+    (a PUT counts requests and outages anew), `GET|DELETE /control/requests`, `GET /healthz`; and
+    under `/fcm` what `MockFcm` says.
     """
     formats: tuple[WireFormat, ...] = (OPENAI, COHERE, RUNNER)
     recording: list[RecordedRequest] = []
@@ -52,7 +54,8 @@ def create_app(
     models = [
         Route(f"{each.prefix}/v1/models", _constant(each.models())) for each in (OPENAI, RUNNER)
     ]
-    return Starlette(routes=[*endpoints, *models, *_control(providers, recording)])
+    push = MockFcm(clock).routes()
+    return Starlette(routes=[*endpoints, *models, *push, *_control(providers, recording)])
 
 
 class _Endpoint:
@@ -66,34 +69,14 @@ class _Endpoint:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         body = await request.body()
         answer = self.provider.handle(key if scheme.lower() == "bearer" else None, body)
-        if await _hangs_up_within(answer.latency_seconds, receive):
+        if await hangs_up_within(answer.latency_seconds, receive):
             answer.recorded.abandoned = True
             return
         if answer.is_cut:
-            await _send_half(answer, send)
+            await send_half(answer.status, answer.headers, answer.body, send)
         else:
             response = Response(answer.body, answer.status, dict(answer.headers))
             await response(scope, receive, send)
-
-
-async def _hangs_up_within(seconds: float, receive: Receive) -> bool:
-    """Wait; True as soon as the caller has gone."""
-    if not seconds:
-        return False
-    try:
-        async with asyncio.timeout(seconds):
-            return (await receive())["type"] == "http.disconnect"
-    except TimeoutError:
-        return False
-
-
-async def _send_half(answer: Answer, send: Send) -> None:
-    """Promise the whole body, send half of it and return: the server then drops the connection."""
-    headers = {**answer.headers, "content-length": str(len(answer.body))}
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-    half = answer.body[: len(answer.body) // 2]
-    await send({"type": "http.response.body", "body": half, "more_body": True})
 
 
 def _control(

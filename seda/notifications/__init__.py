@@ -1,0 +1,1 @@
+"""Toasts' caps, and pushes from the decision to the device."""
