@@ -25,8 +25,8 @@ OWN = {
     "users": "siu",
     "linked_accounts": "sd",
     **dict.fromkeys(("notification_preferences", "device_tokens", "suppressions"), "siud"),
-    **dict.fromkeys(("impressions", "fact_events"), "si"),
-    **dict.fromkeys(("social_events", "event_receipts"), "i"),
+    **dict.fromkeys(("impressions", "fact_events", "event_receipts"), "si"),
+    "social_events": "i",
     **dict.fromkeys(
         (
             "activity_counts", "artist_follows", "experiment_assignments", "friends",
