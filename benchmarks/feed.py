@@ -206,6 +206,8 @@ def _api(databases: Databases) -> Iterator[Api]:
     environment = {
         **os.environ,
         **databases.environment(),
+        "SEDA_RATE_LIMIT_PERSON": "0",
+        "SEDA_RATE_LIMIT_ADDRESS": "0",
         "SEDA_HOME": str(databases.settings.home),
         "SEDA_API_PORT": str(port),
     }

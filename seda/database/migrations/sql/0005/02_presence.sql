@@ -3,7 +3,7 @@
 drop function seda.friends_presence(uuid[]);
 create function seda.friends_presence(room_ids uuid[])
 returns table (room_id uuid, friend_count integer, friends jsonb, seen_at timestamptz[])
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = '' set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     me uuid := (select seda.current_user_id());

@@ -17,7 +17,9 @@ create function seda.live_lists(
     user_id uuid, deleted boolean, suppressed bytea, shown bytea, events jsonb, touched bytea,
     entity_type text, generation bigint, expires_at timestamptz, model_version text,
     entity_ids bytea, cards text[], is_new boolean[], genres text[], present jsonb
-) language plpgsql stable as $$
+) language plpgsql stable
+-- A plan that was made while a table was empty is kept: it must not read the whole of it.
+set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     me seda.users.id%type;
