@@ -14,45 +14,63 @@ import asyncpg
 from seda.social.copy import Face
 from seda.social.toasts import Candidate, Friend
 
-# Anything but false hides, as in seda.friends_presence.
+# From those who came to their friends, and on to the friends who are there: what is read grows with
+# them, not with everybody who is connected. Plans are generic and know of no array's length, so
+# `offset 0` keeps look-ups look-ups. Anything but false hides, as in seda.friends_presence.
 _CANDIDATES = """
     with came as materialized (
         select distinct a.actor_id, a.room_id
         from unnest($1::uuid[], $2::uuid[]) as a (actor_id, room_id)
+    ), theirs as materialized (
+        select c.actor_id, c.room_id, f.friend_user_id as viewer_id
+        from came c cross join lateral (
+            select friend_user_id from seda.friends
+            where user_id = c.actor_id and relationship_type = 'friend' offset 0) f
     ), concerned as materialized (
-        select f.user_id as viewer_id, c.room_id, array_agg(c.actor_id) as came
-        from came c
-        join seda.friends f on f.friend_user_id = c.actor_id and f.relationship_type = 'friend'
-        where f.user_id = any ($3::uuid[])
-        group by f.user_id, c.room_id
-    ), known as materialized (
-        select f.user_id as viewer_id, u.id, u.display_name, u.avatar_url,
+        select t.viewer_id, t.room_id, array_agg(t.actor_id) as came
+        from theirs t
+        join (select distinct unnest($3::uuid[]) as id) viewer on viewer.id = t.viewer_id
+        group by t.viewer_id, t.room_id
+    ), inside as materialized (
+        select c.viewer_id, c.room_id, c.came, f.friend_user_id, p.joined_at
+        from concerned c
+        join seda.friends f on f.user_id = c.viewer_id and f.relationship_type = 'friend'
+        cross join lateral (
+            select joined_at from seda.room_presence
+            where room_id = c.room_id and user_id = f.friend_user_id offset 0) p
+    ), there as (
+        select i.viewer_id, i.room_id, i.came, i.joined_at, u.id, u.display_name, u.avatar_url,
                coalesce(u.privacy_settings -> 'hide_presence', 'false') <> 'false' as hidden
-        from (select distinct viewer_id from concerned) viewer
-        join seda.friends f on f.user_id = viewer.viewer_id and f.relationship_type = 'friend'
-        join seda.friends back on back.user_id = f.friend_user_id
-            and back.friend_user_id = f.user_id and back.relationship_type = 'friend'
-        join seda.users u on u.id = f.friend_user_id and u.deleted_at is null
+        from inside i
+        join seda.friends back on back.user_id = i.friend_user_id
+            and back.friend_user_id = i.viewer_id and back.relationship_type = 'friend'
+        join seda.users u on u.id = i.friend_user_id and u.deleted_at is null
         where not exists (
             select from seda.friends b where b.relationship_type = 'block'
-              and ((b.user_id = f.user_id and b.friend_user_id = f.friend_user_id)
-                or (b.user_id = f.friend_user_id and b.friend_user_id = f.user_id)))
-    ), hiding as (
-        select viewer_id, count(*) as friends from known where hidden group by viewer_id
+              and b.user_id = i.viewer_id and b.friend_user_id = i.friend_user_id)
+          and not exists (
+            select from seda.friends b where b.relationship_type = 'block'
+              and b.user_id = i.friend_user_id and b.friend_user_id = i.viewer_id)
     )
-    select c.viewer_id, c.room_id, r.name, c.came,
-           jsonb_agg(jsonb_build_array(k.id, k.display_name, k.avatar_url)
-                     order by p.joined_at, k.id) filter (where not k.hidden) as present,
-           case when coalesce(max(h.friends), 0) >= 3
-                then count(*) filter (where k.hidden) else 0 end as hidden
-    from concerned c
-    join seda.rooms r on r.id = c.room_id and r.deleted_at is null
-    join known k on k.viewer_id = c.viewer_id
-    join seda.room_presence p on p.room_id = c.room_id and p.user_id = k.id
-    left join hiding h on h.viewer_id = c.viewer_id
-    group by c.viewer_id, c.room_id, r.name, c.came
-    having count(*) filter (where not k.hidden) > 0
-    order by c.viewer_id, c.room_id
+    select t.viewer_id, t.room_id, r.name, t.came,
+           jsonb_agg(jsonb_build_array(t.id, t.display_name, t.avatar_url)
+                     order by t.joined_at, t.id) filter (where not t.hidden) as present,
+           case when bool_or(t.hidden) and (
+                    select count(*) from seda.friends f
+                    join seda.users u on u.id = f.friend_user_id and u.deleted_at is null
+                    where f.user_id = t.viewer_id and f.relationship_type = 'friend'
+                      and coalesce(u.privacy_settings -> 'hide_presence', 'false') <> 'false'
+                      and not exists (
+                          select from seda.friends b where b.relationship_type = 'block'
+                            and ((b.user_id = f.user_id and b.friend_user_id = f.friend_user_id)
+                              or (b.user_id = f.friend_user_id
+                                  and b.friend_user_id = f.user_id)))) >= 3
+                then count(*) filter (where t.hidden) else 0 end as hidden
+    from there t
+    join seda.rooms r on r.id = t.room_id and r.deleted_at is null
+    group by t.viewer_id, t.room_id, r.name, t.came
+    having count(*) filter (where not t.hidden) > 0
+    order by t.viewer_id, t.room_id
 """
 
 
