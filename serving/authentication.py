@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -20,6 +20,7 @@ from seda.settings import Settings
 from serving.problems import ProblemError, unauthorized
 
 LEEWAY_SECONDS = 60
+REMEMBERED_TOKENS = 20_000
 JWKS_LIFESPAN_SECONDS = 300
 JWKS_TIMEOUT_SECONDS = 2
 JWKS_COOLDOWN_SECONDS = 30
@@ -154,6 +155,9 @@ class TokenVerifier:
     audience: str
     issuer: str | None
     clock: Callable[[], datetime]
+    _verified: dict[str, tuple[Any, dict[str, Any]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @classmethod
     def from_settings(cls, settings: Settings, clock: Callable[[], datetime]) -> "TokenVerifier":
@@ -175,24 +179,37 @@ class TokenVerifier:
             raise unauthorized("The token is too long: sign in again.")
         try:
             key, algorithm = await self.keys.key_for(token)
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=[algorithm],
-                audience=self.audience,
-                issuer=self.issuer,
-                # The times are checked below, against the clock that this object was given.
-                options={
-                    "require": ["exp", "sub", "aud"],
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
-            )
+            verified_by, claims = self._verified.get(token, (None, {}))
+            if verified_by is not key:
+                claims = self._decoded(token, key, algorithm)
         except (jwt.PyJWTError, ValueError, RecursionError) as problem:
             raise unauthorized("The token is not valid here: sign in again.") from problem
         self._check_times(claims)
         return Caller(_canonical_subject(claims["sub"]))
+
+    def _decoded(self, token: str, key: Any, algorithm: str) -> dict[str, Any]:
+        """The claims of a token that the key signed; remembered, since neither ever changes.
+
+        Whether that key still counts, and what time it is, are asked anew each time.
+        """
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            audience=self.audience,
+            issuer=self.issuer,
+            # The times are checked against the clock that this object was given.
+            options={
+                "require": ["exp", "sub", "aud"],
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+            },
+        )
+        while len(self._verified) >= REMEMBERED_TOKENS:
+            self._verified.pop(next(iter(self._verified)))
+        self._verified[token] = key, claims
+        return claims
 
     def _check_times(self, claims: dict[str, Any]) -> None:
         now = self.clock().timestamp()

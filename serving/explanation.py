@@ -146,8 +146,9 @@ async def explanation(services: WithServices, caller: WithCaller, id: UUID) -> R
                     404, "unknown_recommendation", "Nothing with this id was recommended to you."
                 )
             lists = await personal_lists(
-                connection, (row["entity_type"],), None, shards=services.shards[region], now=now
-            )
+                connection, caller, (row["entity_type"],), None,
+                shards=services.shards[region], now=now,
+            )  # fmt: skip
     except asyncpg.PostgresError as problem:
         raise DatabaseUnavailableError(region) from problem
     live = lists.lists[0].movements_of(str(id))

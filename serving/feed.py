@@ -151,18 +151,21 @@ class _Reader:
         return page, following
 
     async def _read(self, start: Position) -> tuple[Page, Position]:
-        async with person_session(self._services.pools, self._region, self._caller) as connection:
-            if start.source in (Source.PERSONAL, Source.STALE):
+        pools = self._services.pools
+        if start.source in (Source.PERSONAL, Source.STALE):
+            async with pools.connection(self._region) as connection:
                 lists = await personal_lists(
                     connection,
+                    self._caller,
                     self._types,
                     start.generations or None,
                     shards=self._services.shards[self._region],
                     now=self.now,
                 )
-                page = lists.page(start.served, self._size)
-                shown = start.shown + len(page.items)
-                return page, Position(page.source, page.generations, page.served, shown=shown)
+            page = lists.page(start.served, self._size)
+            shown = start.shown + len(page.items)
+            return page, Position(page.source, page.generations, page.served, shown=shown)
+        async with person_session(pools, self._region, self._caller) as connection:
             page, key = await fall_back_page(
                 connection, start.source, self._types, start=start.key, seen=start.seen,
                 size=self._size, now=self.now,

@@ -1,6 +1,6 @@
 """Reads a person's published lists with everything that is live, and makes pages of them.
 
-One prepared statement (`seda.live_lists`), run under row security, brings the stored cards and what
+One prepared statement (`seda.live_lists`), run as the person under row security, brings the stored cards and what
 happened since: suppressions, showings, the person's events, the friends who are there. Which items
 make a page is decided by `seda.feedback.live_order`.
 """
@@ -25,6 +25,7 @@ from seda.feedback.live_order import (
     next_page,
 )
 from seda.publishing.cards import Reason, ids_in, with_first_reason
+from serving.authentication import Caller
 from serving.cursors import Source
 from serving.presence import NOBODY_JSON, room_block
 from serving.problems import ProblemError
@@ -32,8 +33,16 @@ from serving.session import unknown_person
 
 _ELEMENT = Struct("4x16s")
 
-# $1 types, $2 generations (null: what is served now), $3 shards of the region, $4 now
-_PERSONAL = "select * from seda.live_lists($1, $2, $3, $4)"
+# A transaction of its own, in one round trip: the statement itself takes the person's role, and the
+# function, which refuses any other, waits for it.
+# $1 the person's claims, $2 types, $3 generations (null: what is served now), $4 shards of the
+# region, $5 now
+_PERSONAL = """
+    select lists.* from (
+        select set_config('role', 'authenticated', true) as role,
+               set_config('request.jwt.claims', $1, true) as claims offset 0) as person
+    cross join lateral seda.live_lists(person.role, $2, $3, $4, $5) as lists
+"""
 
 # What the function reads of somebody, named so that a missing grant or migration shows even when
 # nobody is there to read of.
@@ -171,6 +180,7 @@ class PersonalLists:
 
 async def personal_lists(
     connection: asyncpg.Connection,
+    caller: Caller,
     entity_types: tuple[str, ...],
     generations: tuple[int, ...] | None,
     *,
@@ -179,12 +189,14 @@ async def personal_lists(
 ) -> PersonalLists:
     """The person's published lists, of these generations or of what is served now.
 
+    Outside of a transaction the connection is the login's again when this returns.
+
     Raises:
         ProblemError: 404 or 410, the person is unknown or has left.
         asyncpg.PostgresError: the statement failed or took too long.
     """
     wanted = None if generations is None else sorted(set(generations))
-    rows = await connection.fetch(_PERSONAL, entity_types, wanted, shards, now)
+    rows = await connection.fetch(_PERSONAL, caller.claims, entity_types, wanted, shards, now)
     check_person(rows[0] if rows else None)
     person = _person(rows[0])
     # A cursor may name two generations; each type is read from its own.

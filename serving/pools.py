@@ -16,6 +16,7 @@ from serving.problems import DatabaseUnavailableError
 POOL_SIZE = 10
 CONNECT_TIMEOUT_SECONDS = 1.0
 WORKER_TIMEOUT_MS = 2000
+PERSON_TIMEOUT_MS = 800
 IDLE_TIMEOUT_MS = 10_000  # a process that hangs in a transaction must not hold its locks
 COMMAND_TIMEOUT_SECONDS = 5.0  # the statement timeouts are shorter; this one is for a lost network
 
@@ -49,7 +50,7 @@ class Pools:
         server_settings = {
             "plan_cache_mode": "force_generic_plan",
             "application_name": "seda",
-            "statement_timeout": str(WORKER_TIMEOUT_MS),
+            "statement_timeout": str(WORKER_TIMEOUT_MS if role else PERSON_TIMEOUT_MS),
             "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MS),
         }
         if role is not None:

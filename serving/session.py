@@ -13,11 +13,10 @@ import asyncpg
 
 from seda.database.regions import Region
 from serving.authentication import Caller
-from serving.pools import Pools
+from serving.pools import PERSON_TIMEOUT_MS, Pools
 from serving.problems import ProblemError
 from serving.telemetry import note_region
 
-STATEMENT_TIMEOUT_MS = 800
 DIRECTORY_TTL = timedelta(minutes=10)  # who moves is found out at once: their row is elsewhere
 DIRECTORY_ENTRIES = 50_000
 
@@ -35,7 +34,7 @@ async def person_session(
     caller: Caller,
     *,
     readonly: bool = True,
-    timeout_ms: int = STATEMENT_TIMEOUT_MS,
+    timeout_ms: int = PERSON_TIMEOUT_MS,
 ) -> AsyncIterator[asyncpg.Connection]:
     """One transaction as the caller; role, claims and timeout vanish with it."""
     async with pools.transaction(region, readonly=readonly) as connection:

@@ -67,6 +67,21 @@ async def test_hiding_presence_counts_on_a_friends_next_request(api: Api, world:
     assert (await api.page("/feed", ada))["items"][0]["social"]["count"] == 0
 
 
+async def test_opting_out_ends_the_published_lists_too(api: Api, world: World) -> None:
+    ada = world.person("Ada")
+    world.publish(ada, world.entities("room", 3))
+    first = await api.page("/feed", ada, limit=2)
+    assert first["source"] == "personal"
+    assert (await api.call("PUT", "/preferences", ada, json=DOCUMENT)).status_code == 422
+    out = {**DOCUMENT, "genres": []}
+    assert (await api.call("PUT", "/preferences", ada, json=out)).status_code == 200
+    assert (await api.page("/feed", ada))["source"] == "trending"
+    path = f"/feed?cursor={first['next_cursor']}"
+    assert (await api.call("GET", path, ada)).status_code == 410
+    assert (await api.call("PUT", "/preferences", ada, json={**out, "recommendations": True}))
+    assert (await api.page("/feed", ada))["source"] == "personal"
+
+
 async def test_a_malformed_setting_reads_as_the_cautious_one(api: Api, world: World) -> None:
     ada = world.person("Ada")
     world.sql(

@@ -54,7 +54,10 @@ def unclaimed(log: str, databases: set[str]) -> tuple[list[str], int]:
         if _ENDS.match(sql):
             person[session] = False
         elif _BECOMES.search(sql):
-            person[session] = True
+            if _TOUCHES.search(sql):  # it takes the role itself, for itself alone
+                inside += 1
+            else:
+                person[session] = True
         elif _TOUCHES.search(sql):
             if person.get(session):
                 inside += 1

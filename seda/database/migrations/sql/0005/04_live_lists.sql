@@ -11,8 +11,12 @@
 -- entities; events are [type, seconds ago, main genre of the entity], newest first, touched the
 -- entities that they were about; present are [room, count, friends, seconds since each visible one
 -- was seen].
+--
+-- acting is the role that the caller took, and is in the arguments so that a caller can take it in
+-- the very statement that calls (a transaction of three statements costs more than the lists): the
+-- call waits for what it is given. Under any other role nothing is read.
 create function seda.live_lists(
-    types text[], generations bigint[], shards integer, at timestamptz
+    acting text, types text[], generations bigint[], shards integer, at timestamptz
 ) returns table (
     user_id uuid, deleted boolean, suppressed bytea, shown bytea, events jsonb, touched bytea,
     entity_type text, generation bigint, expires_at timestamptz, model_version text,
@@ -33,8 +37,13 @@ declare
     about uuid[];
     happened jsonb;
 begin
+    if acting is distinct from 'authenticated' or current_user <> 'authenticated' then
+        raise insufficient_privilege using message = 'Lists are read as the person they are of.';
+    end if;
     select u.id, u.deleted_at is not null,
-           u.region || '-' || lpad((((u.bucket + 1) * shards - 1) / 64)::text, 2, '0')
+           -- No shard, and so no list, for who wants no recommendations, from this moment on.
+           case when coalesce(u.privacy_settings -> 'recommendations', 'true') <> 'false' then
+               u.region || '-' || lpad((((u.bucket + 1) * shards - 1) / 64)::text, 2, '0') end
     into me, gone, mine
     from seda.users u where u.auth_user_id = (select auth.uid())::text;
     if me is null then
@@ -68,10 +77,13 @@ begin
          where s.user_id = me and (s.suppressed_until is null or s.suppressed_until > at)),
         (select array_send(array_agg(i.entity_id)) from (
              select n.entity_id from seda.impressions n
-             where n.user_id = me and n.shown_at > at - interval '24 hours' limit 1000) i),
+             where n.user_id = me and n.shown_at > at - interval '24 hours'
+             order by n.shown_at desc limit 200) i),
         happened, array_send(about), null::text, null::bigint, null::timestamptz, null::text,
         null::bytea, null::text[], null::boolean[], null::text[], null::jsonb;
-    if wanted is null then
+    if mine is null then
+        wanted := '{}';
+    elsif wanted is null then
         foreach kind in array types loop
             select p.generation into served from seda.generation_pointer p
             where p.shard = mine and p.entity_type = kind and p.arm = 'control';
@@ -95,5 +107,6 @@ begin
     end loop;
 end
 $$;
-revoke execute on function seda.live_lists(text[], bigint[], integer, timestamptz) from public;
-grant execute on function seda.live_lists(text[], bigint[], integer, timestamptz) to authenticated;
+revoke execute on function seda.live_lists(text, text[], bigint[], integer, timestamptz) from public;
+grant execute on function seda.live_lists(text, text[], bigint[], integer, timestamptz)
+    to authenticated, seda_api;

@@ -1,4 +1,4 @@
-drop function seda.live_lists(text[], bigint[], integer, timestamptz);
+drop function seda.live_lists(text, text[], bigint[], integer, timestamptz);
 drop function seda.record_impressions(uuid[], text[], text[], timestamptz[], integer[], integer[],
     uuid[], text[], uuid[], bigint[], text[]);
 drop function seda.friends_presence(uuid[]);
@@ -38,3 +38,8 @@ $$;
 revoke execute on function seda.friends_presence(uuid[]) from public;
 grant execute on function seda.friends_presence(uuid[]) to authenticated, service_role;
 alter table seda.mv_user_top_candidates drop is_new, drop genres;
+create or replace function seda.current_user_id() returns uuid
+language sql stable security definer set search_path = '' as $$
+    select id from seda.users
+    where auth_user_id = (select auth.uid())::text and deleted_at is null
+$$;
