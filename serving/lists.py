@@ -174,7 +174,12 @@ class PersonalLists:
                 if position in live.hidden:
                     hidden.add(place)
                 elif position in live.moved:
-                    places[place] = sum(each.places for each in live.moved[position])
+                    moved = live.moved[position]
+                    places[place] = (
+                        moved[0].places
+                        if len(moved) == 1
+                        else sum([each.places for each in moved])
+                    )
         return hidden, places
 
 

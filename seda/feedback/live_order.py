@@ -92,12 +92,15 @@ def movements(facts: ListFacts, events: Sequence[OwnEvent]) -> dict[int, tuple[M
     for position, times in facts.shown.items():
         if position in answered:
             continue
-        loss = min(MOST_BY_SHOWINGS, _BY_SHOWING * times)
-        often = "once" if times == 1 else f"{times} times"
-        moved.setdefault(position, []).append(
-            Movement("shown", -loss, f"Shown {often} in the last 24 hours, and not opened")
-        )
+        moved.setdefault(position, []).append(_shown_in_vain(times))
     return {position: tuple(each) for position, each in moved.items()}
+
+
+@lru_cache(maxsize=256)
+def _shown_in_vain(times: int) -> Movement:
+    loss = min(MOST_BY_SHOWINGS, _BY_SHOWING * times)
+    often = "once" if times == 1 else f"{times} times"
+    return Movement("shown", -loss, f"Shown {often} in the last 24 hours, and not opened")
 
 
 def _move_by_events(
