@@ -203,3 +203,17 @@ async def test_a_generation_from_before_the_order_columns_is_served(api, world: 
     world.does(ada, "listen_30s", artists[0], timedelta(minutes=5))
     page = await api.page("/feed", ada)
     assert [item["is_new"] for item in page["items"]].index(True) == 3  # ⌊0.3 · 4⌋ = 1
+
+
+async def test_each_type_comes_from_the_generation_that_is_served_of_it(api, world: World) -> None:
+    ada = world.person("Ada")
+    room, old, new = (
+        world.entity("room", "electronic"),
+        world.entity("artist", "Autechre"),
+        world.entity("artist", "Boards"),
+    )
+    first = world.publish(ada, [room], [old])
+    world.publish(ada, [new])
+    assert names(await api.page("/feed", ada)) == ["electronic", "Boards"]
+    world.sql("update seda.generation_pointer set generation = %s", first)
+    assert names(await api.page("/feed", ada)) == ["electronic", "Autechre"]

@@ -78,7 +78,7 @@ async def test_opting_out_ends_the_published_lists_too(api: Api, world: World) -
     assert (await api.page("/feed", ada))["source"] == "trending"
     path = f"/feed?cursor={first['next_cursor']}"
     assert (await api.call("GET", path, ada)).status_code == 410
-    assert (await api.call("PUT", "/preferences", ada, json={**out, "recommendations": True}))
+    assert await api.call("PUT", "/preferences", ada, json={**out, "recommendations": True})
     assert (await api.page("/feed", ada))["source"] == "personal"
 
 

@@ -32,6 +32,7 @@ declare
     kind text;
     wanted bigint[] := generations;
     served bigint;
+    pointed bigint[];
     kinds text[];
     ages double precision[];
     about uuid[];
@@ -87,6 +88,7 @@ begin
         foreach kind in array types loop
             select p.generation into served from seda.generation_pointer p
             where p.shard = mine and p.entity_type = kind and p.arm = 'control';
+            pointed := array_append(pointed, served);
             if served is not null and served <> all (coalesce(wanted, '{}')) then
                 wanted := wanted || served;
             end if;
@@ -103,7 +105,9 @@ begin
                        array(select extract(epoch from at - each) from unnest(f.seen_at) as each)))
                    from seda.friends_presence(l.entity_ids) f) end
         from seda.mv_user_top_candidates l
-        where l.generation = served and l.user_id = me and l.entity_type = any (types);
+        where l.generation = served and l.user_id = me and l.entity_type = any (types)
+          -- A generation may have types for which another one is served.
+          and (pointed is null or pointed[array_position(types, l.entity_type)] = served);
     end loop;
 end
 $$;
