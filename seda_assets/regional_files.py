@@ -39,12 +39,16 @@ class StoredValues(Mapping[str, Any]):
 
 
 class RegionalFiles(dg.IOManager):
-    """Stores under `<asset key>/<region or partition key>` in the storage of that region."""
+    """Stores under `<asset key>/<region or partition key>` in the storage of that region.
+
+    What is stored is taken out of the asset's dictionary: an in-process run keeps everything that
+    its assets returned until it ends, which is gigabytes of a large world.
+    """
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
 
-    def handle_output(self, context: dg.OutputContext, obj: Mapping[str, Any]) -> None:
+    def handle_output(self, context: dg.OutputContext, obj: dict[str, Any]) -> None:
         keys = self._keys(context)
         missing = [key for key in keys if key not in obj]
         if missing:
@@ -53,7 +57,7 @@ class RegionalFiles(dg.IOManager):
             )
         for key in keys:
             storage, path = self._place(context, key)
-            storage.put_arrays(path, pack(obj[key]))
+            storage.put_arrays(path, pack(obj.pop(key)))
 
     def load_input(self, context: dg.InputContext) -> StoredValues:
         return StoredValues({key: self._place(context, key) for key in self._keys(context)})

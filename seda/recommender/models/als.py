@@ -39,9 +39,10 @@ class AlsConfig:
     """Most fits with different starts whose factors are laid side by side, so that the inner
     product is the mean of their predictions: less variance, still one plain vector per row. On
     three inner holdouts of Last.fm 2K eight are 1 to 2 % better in NDCG@10 than three."""
-    entries: int = 6_000_000
-    """Stored entries that all fits together may read: a large matrix has fewer fits, one at
-    least, and leaves less to chance."""
+    work: int = 5_000_000
+    """What one iteration of all fits together may cost, in stored entries (a row to solve counts as
+    half as many as there are factors): a large matrix has fewer fits, one at least, and leaves less
+    to chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,8 @@ def train_als(listening: Listening, *, config: AlsConfig, seed: int) -> AlsFacto
     if listening.item_tags is not None and config.side_weight:
         tags = tag_rows(listening.item_tags, config.tag_items) * np.float32(config.side_weight)
         confidences = sp.vstack([confidences, tags], format="csr")
-    fits = min(config.fits, max(1, config.entries // max(1, confidences.nnz)))
+    work = confidences.nnz + sum(confidences.shape) * config.factors // 2
+    fits = min(config.fits, max(1, config.work // max(1, work)))
     config = replace(config, fits=fits)
     width = config.factors * fits
     if confidences.nnz == 0:
