@@ -83,9 +83,7 @@ async def _rehearse(services: Services, region: Region) -> None:
     async with person_session(services.pools, region, _NOBODY) as connection:
         await rehearse(connection)
         with _nobody_found():
-            await personal_lists(
-                connection, _NOBODY, ENTITY_TYPES, None, shards=shards, now=now
-            )
+            await personal_lists(connection, _NOBODY, ENTITY_TYPES, None, shards=shards, now=now)
         with _nobody_found():
             await fall_back_page(
                 connection, Source.TRENDING, ENTITY_TYPES, start=0, seen=(), size=1, now=now

@@ -1,8 +1,8 @@
 """Reads a person's published lists with everything that is live, and makes pages of them.
 
-One prepared statement (`seda.live_lists`), run as the person under row security, brings the stored cards and what
-happened since: suppressions, showings, the person's events, the friends who are there. Which items
-make a page is decided by `seda.feedback.live_order`.
+One prepared statement (`seda.live_lists`), run as the person under row security, brings the stored
+cards and what happened since: suppressions, showings, the person's events, the friends who are
+there. Which items make a page is decided by `seda.feedback.live_order`.
 """
 
 from collections import Counter
@@ -176,9 +176,7 @@ class PersonalLists:
                 elif position in live.moved:
                     moved = live.moved[position]
                     places[place] = (
-                        moved[0].places
-                        if len(moved) == 1
-                        else sum([each.places for each in moved])
+                        moved[0].places if len(moved) == 1 else sum([each.places for each in moved])
                     )
         return hidden, places
 
