@@ -31,9 +31,14 @@ _STORED = """
 with me as materialized (
     select id, deleted_at from seda.users where auth_user_id = (select auth.uid())::text
 ), seen as materialized (
-    select i.* from me join seda.impressions i on i.user_id = me.id
-    where i.recommendation_id = $1::uuid and i.shown_at > $2::timestamptz - interval '30 days'
-    order by i.shown_at desc limit 1
+    select i.* from me cross join lateral (
+        select p.user_id, p.shown_at, p.id from seda.impression_pages p
+        where p.user_id = me.id and p.shown_at > $2::timestamptz - interval '30 days'
+          and $1::uuid = any (p.recommendation_ids)
+        order by p.shown_at desc limit 1
+    ) newest
+    join seda.impressions i on i.user_id = newest.user_id and i.shown_at = newest.shown_at
+        and i.page_id = newest.id and i.recommendation_id = $1::uuid
 ), stored as materialized (
     select r.*, g.data_versions from me
     join seda.recommendations r on r.user_id = me.id

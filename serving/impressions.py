@@ -11,7 +11,7 @@ before was being committed, so a page waits for two commits at most, and for non
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -27,7 +27,7 @@ MOST_PAGES = 200
 """Pages in one commit."""
 WRITE_TIMEOUT_SECONDS = 2.0
 
-_RECORD = "select seda.record_impressions($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+_RECORD = "select seda.record_impressions($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 _logger = logging.getLogger("serving")
 
@@ -45,6 +45,20 @@ class ServedPage:
     shown_at: datetime
     first: int
     items: Sequence[Item]
+
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """The arguments of `seda.record_impressions` for each list that the page has items of."""
+        shown: dict[tuple[str, int | None, str], tuple[list[str], list[str], list[str]]] = {}
+        for place, item in enumerate(self.items, start=self.first):
+            origin = item.entity_type, item.generation, item.model_version
+            positions, ids, entity_ids = shown.setdefault(origin, ([], [], []))
+            positions.append(str(place))
+            ids.append(item.id)
+            entity_ids.append(item.entity_id)
+        for origin, arrays in shown.items():
+            # An array goes as its text: the driver would make an object of every id.
+            texts = ["{" + ",".join(array) + "}" for array in arrays]
+            yield self.user_id, self.surface, self.request_id, self.shown_at, *origin, *texts
 
 
 class ImpressionLog:
@@ -88,7 +102,7 @@ class ImpressionLog:
                 for each in batch:
                     await self._write_batch(region, [each])
                 return
-            _logger.warning("impressions were not written: %s", type(problem).__name__)
+            _logger.warning("impressions were not written: %s", problem)
             failure = DatabaseUnavailableError(region)
         except Exception as problem:
             failure = problem
@@ -101,20 +115,8 @@ class ImpressionLog:
                 written.set_exception(failure)
 
     async def _write(self, region: Region, pages: Sequence[ServedPage]) -> None:
-        items = [item for page in pages for item in page.items]
+        rows = [row for page in pages for row in page.rows()]
         async with self._pools.connection(region) as connection:
             await connection.execute(
-                _RECORD,
-                [page.user_id for page in pages],
-                [page.surface for page in pages],
-                [page.request_id for page in pages],
-                [page.shown_at for page in pages],
-                [page.first for page in pages],
-                [len(page.items) for page in pages],
-                [item.id for item in items],
-                [item.entity_type for item in items],
-                [item.entity_id for item in items],
-                [item.generation for item in items],
-                [item.model_version for item in items],
-                timeout=WRITE_TIMEOUT_SECONDS,
+                _RECORD, *zip(*rows, strict=True), timeout=WRITE_TIMEOUT_SECONDS
             )

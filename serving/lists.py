@@ -48,7 +48,7 @@ _PERSONAL = """
 # nobody is there to read of.
 _REHEARSED = """
     select from seda.generation_pointer, seda.mv_user_top_candidates, seda.suppressions,
-        seda.impressions, seda.fact_events, seda.artist_genres, seda.rooms, seda.playlists,
+        seda.impression_pages, seda.fact_events, seda.artist_genres, seda.rooms, seda.playlists,
         seda.friends_presence('{}')
     where false
 """

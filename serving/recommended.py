@@ -33,9 +33,10 @@ with me as materialized (
 )
 select entity_type, entity_id from published
 union all
-(select i.entity_type, i.entity_id from seda.impressions i
+(select i.entity_type, i.entity_ids[array_position(i.recommendation_ids, $1)]
+ from seda.impression_pages i
  where i.user_id = (select id from me) and i.shown_at > $3::timestamptz
-   and i.recommendation_id = $1 and not exists (select from published)
+   and $1 = any (i.recommendation_ids) and not exists (select from published)
  limit 1)
 """
 _CANDIDATES = """

@@ -45,7 +45,7 @@ DESIGN_VERSION = "linear-design-1"
 @dg.asset(
     deps=[
         *(dg.AssetKey(["seda", f"{kind}s_vectors"]) for kind in ("artist", "playlist", "room")),
-        *(dg.AssetKey(["seda", name]) for name in ("impressions", "fact_events")),
+        *(dg.AssetKey(["seda", name]) for name in ("impression_pages", "fact_events")),
     ],
     group_name="ranking",
     owners=["team:recommendations"],

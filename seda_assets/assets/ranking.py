@@ -82,7 +82,7 @@ def candidate_sets(
     deps=[
         *(dg.AssetKey(["seda", f"{kind}s_vectors"]) for kind in ("artist", "playlist", "room")),
         *(dg.AssetKey(["seda", name])
-          for name in ("entity_popularity", "impressions", "fact_events", "playlist_artists")),
+          for name in ("entity_popularity", "impression_pages", "fact_events", "playlist_artists")),
     ],
     partitions_def=user_shards,
     backfill_policy=one_run,

@@ -28,7 +28,7 @@ SOURCES: dict[str, str] = {
     "artist_follows": "max(created_at)",
     "room_presence": "max(last_seen_at)",
     "suppressions": "max(created_at), max(suppressed_until)",
-    "impressions": "max(shown_at)",
+    "impression_pages": "max(shown_at)",
     "fact_events": "max(id)",
     "tombstones": "max(created_at), count(purged_at)",
 }
@@ -46,7 +46,7 @@ _DESCRIPTIONS = {
     "artist_follows": "Who follows which artist.",
     "room_presence": "Who is in which room now.",
     "suppressions": "What people dismissed; live, joined at read time too.",
-    "impressions": "What was shown, where, and with what propensity.",
+    "impression_pages": "What was shown, where, and with what propensity; a page a row.",
     "fact_events": "What people did with what they were shown; thirty days of it.",
     "tombstones": "Who asked for deletion; excluded at once, never to come back.",
 }

@@ -23,12 +23,12 @@ ROOMS = [UUID(int=number) for number in (11, 12, 13)]
 
 def show(connection, person, room, days, *, position=1, request="r", features=None, propensity=1):
     connection.execute(
-        "insert into seda.impressions (id, user_id, recommendation_id, entity_type, entity_id, "
-        "surface, position, propensity, features, model_version, request_id, shown_at) values "
-        "(%s, %s, %s, 'room', %s, 'feed', %s, %s, %s, 'm', %s, now() - %s)",
+        "insert into seda.impression_pages (id, user_id, recommendation_ids, entity_type, "
+        "entity_ids, surface, positions, propensities, features, model_version, request_id, "
+        "shown_at) values (%s, %s, %s, 'room', %s, 'feed', %s, %s, %s, 'm', %s, now() - %s)",
         [
-            uuid5(person, f"{room}{days}{request}"), person, UUID(int=5), room, position,
-            propensity, features, request, timedelta(days=days),
+            uuid5(person, f"{room}{days}{request}"), person, [UUID(int=5)], [room], [position],
+            [propensity], features and [features], request, timedelta(days=days),
         ],
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ _VALUES = {
     "entity_type": "room", "event_type": "rec_click", "channel": "push", "decision": "sent",
     "scope": "imports", "platform": "ios", "relationship_type": "friend", "generation": 1,
     "rank": 1, "plays": 1, "position": 1, "score": 0.5, "dim": 8,
+    "positions": [1], "recommendation_ids": [ENTITY], "entity_ids": [ENTITY],
 }  # fmt: skip
 _KINDS = {"privacy_jobs": "export", "suppressions": "dismiss", "social_events": "join"}
 _BY_TYPE: dict[str, Any] = {

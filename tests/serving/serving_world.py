@@ -35,7 +35,7 @@ begin
     set local session_replication_role = replica;
     for name in select c.oid::regclass::text from pg_class c
         where relnamespace = 'seda'::regnamespace and relispartition and relkind = 'r'
-          and relname like '%_g%'
+          and relname ~ '_g[0-9]+$'
     loop
         execute 'drop table ' || name;
     end loop;

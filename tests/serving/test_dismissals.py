@@ -238,12 +238,12 @@ async def test_a_card_on_record_can_be_dismissed_for_thirty_days(
     for age, status in ((29, 200), (31, 404)):
         artist = world.entity("artist", f"shown {age} days ago")
         world.sql(
-            "insert into seda.impressions (id, user_id, recommendation_id, entity_type, "
-            "entity_id, surface, position, model_version, shown_at) "
-            "values (gen_random_uuid(), %s, %s, 'artist', %s, 'feed', 1, 'test-1', %s)",
+            "insert into seda.impression_pages (id, user_id, recommendation_ids, entity_type, "
+            "entity_ids, surface, positions, model_version, shown_at) "
+            "values (gen_random_uuid(), %s, %s, 'artist', %s, 'feed', '{1}', 'test-1', %s)",
             ada.id,
-            card_id(ada, artist),
-            artist.id,
+            [card_id(ada, artist)],
+            [artist.id],
             clock.now - timedelta(days=age),
         )
         assert (await actions.dismiss(ada, artist, "dismiss")).status_code == status

@@ -77,7 +77,7 @@ async def test_what_was_shown_is_explained_for_30_days_whatever_became_of_its_ge
     assert (told["source"], told["generation"]) == ("impression", first)
     assert (told["model_version"], told["score"], told["contributions"]) == ("test-1", None, [])
     assert told["signals"][INPUTS[0]] == pytest.approx(1.0)
-    world.sql("update seda.impressions set shown_at = shown_at - %s", timedelta(days=31))
+    world.sql("update seda.impression_pages set shown_at = shown_at - %s", timedelta(days=31))
     gone = await api.get(f"/recommendations/{item['id']}/explanation", ada)
     assert gone.status_code == 404
 

@@ -76,7 +76,7 @@ async def test_a_fall_back_page_is_recorded_without_features(api, world: World) 
 
 async def test_an_empty_page_records_nothing(api, world: World) -> None:
     await api.page("/feed", world.person("Ada"))
-    assert _recorded(world, "id") == []
+    assert _recorded(world, "page_id") == []
 
 
 async def test_concurrent_pages_share_commits_and_none_is_lost(api, world: World) -> None:
@@ -87,18 +87,21 @@ async def test_concurrent_pages_share_commits_and_none_is_lost(api, world: World
     await asyncio.gather(*(api.page("/feed", listener) for listener in people for _ in range(5)))
     counts = world.sql("select user_id, count(*) from seda.impressions group by user_id")
     assert sorted(counts) == sorted((listener.id, 25) for listener in people)
-    ((commits,),) = world.sql("select count(distinct xmin::text) from seda.impressions")
+    ((commits,),) = world.sql("select count(distinct xmin::text) from seda.impression_pages")
     assert commits < 30
 
 
 async def test_a_page_that_cannot_be_recorded_is_not_shown(api, world: World) -> None:
     ada = world.person("Ada")
     world.publish(ada, world.entities("artist", 2))
-    world.sql("alter table seda.impressions add constraint broken check (position < 0) not valid")
+    world.sql(
+        "alter table seda.impression_pages add constraint broken "
+        "check (cardinality(positions) < 0) not valid"
+    )
     try:
         refused = await api.get("/feed", ada)
     finally:
-        world.sql("alter table seda.impressions drop constraint broken")
+        world.sql("alter table seda.impression_pages drop constraint broken")
     assert refused.status_code == 503
     assert Problem.model_validate(refused.json()).code == "database_unavailable"
     assert int(refused.headers["retry-after"]) > 0
@@ -110,22 +113,23 @@ async def test_one_page_that_cannot_be_recorded_costs_no_other_its_own(api, worl
     for listener in people:
         world.publish(listener, world.entities("artist", 2))
     world.sql(
-        "alter table seda.impressions add constraint broken "
+        "alter table seda.impression_pages add constraint broken "
         f"check (user_id <> '{people[2].id}') not valid"
     )
     try:
         answers = await asyncio.gather(*(api.get("/feed", listener) for listener in people))
     finally:
-        world.sql("alter table seda.impressions drop constraint broken")
+        world.sql("alter table seda.impression_pages drop constraint broken")
     assert [answer.status_code for answer in answers] == [200, 200, 503, 200]
-    assert len(_recorded(world, "id")) == 6
+    assert len(_recorded(world, "page_id")) == 6
 
 
 def test_only_the_apis_login_may_record(world: World) -> None:
     ada = world.person("Ada")
     call = (
-        "select seda.record_impressions(array[%s]::uuid[], '{feed}', '{x}', array[now()], '{1}', "
-        "'{1}', array[%s]::uuid[], '{artist}', array[%s]::uuid[], array[null]::bigint[], '{v}')"
+        "select seda.record_impressions(array[%s]::uuid[], '{feed}', '{x}', array[now()], "
+        "'{artist}', array[null]::bigint[], '{v}', array['{1}'], array[array[%s]::text], "
+        "array[array[%s]::text])"
     )
     for role in ("authenticated", "anon"):
         with (

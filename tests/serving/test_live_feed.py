@@ -41,7 +41,7 @@ async def test_a_friend_who_hides_moves_nothing_not_a_byte(api, world: World) ->
     world.sql("update seda.room_presence set last_seen_at = now() - interval '6 hours'")
 
     async def bodies() -> list[bytes]:
-        world.sql("delete from seda.impressions")
+        world.sql("delete from seda.impression_pages")
         return [(await api.get(path, ada)).content for path in ("/feed", "/recommendations/rooms")]
 
     before = await bodies()
@@ -60,7 +60,7 @@ async def test_hidden_friends_who_are_counted_still_move_nothing(api, world: Wor
     world.befriend(ada, alex, *hidden)
     world.enter(rooms[7], alex)
     alone = names(await api.page("/recommendations/rooms", ada))
-    world.sql("delete from seda.impressions")
+    world.sql("delete from seda.impression_pages")
     world.enter(rooms[7], *hidden)
     page = await api.page("/recommendations/rooms", ada)
     assert names(page) == alone
@@ -95,7 +95,7 @@ async def test_a_listen_lifts_its_genre_and_a_skip_sinks_at_once(api, world: Wor
     world.sql(
         "update seda.fact_events set created_at = now() - interval '25 hours'", region=Region.EU
     )
-    world.sql("delete from seda.impressions", region=Region.EU)
+    world.sql("delete from seda.impression_pages", region=Region.EU)
     assert names(await api.page("/recommendations/artists", ada)) == [a.name for a in artists]
 
 

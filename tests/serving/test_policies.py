@@ -62,7 +62,8 @@ def test_nobody_sees_another_persons_row_in_any_table(world: World) -> None:
             seen_by_owner.append(table)
     # Not vacuous: the owner does see these.
     assert {
-        "recommendations", "mv_user_top_candidates", "suppressions", "impressions", "fact_events",
+        "recommendations", "mv_user_top_candidates", "suppressions", "impression_pages",
+        "fact_events",
         "user_profiles", "user_activity_summary", "linked_accounts", "device_tokens",
         "notification_log", "privacy_jobs", "room_presence", "region_directory",
     } <= set(seen_by_owner)  # fmt: skip
@@ -82,7 +83,7 @@ async def test_the_api_shows_each_their_own(api, world: World) -> None:
 def test_every_table_of_persons_has_forced_row_security(world: World) -> None:
     world.publish(world.person("Ada"), world.entities("room", 1))
     world.sql("select seda.ensure_day_partitions('seda.social_events', '2031-01-01', 1)")
-    world.sql("select seda.ensure_day_partitions('seda.impressions', '2031-01-01', 1)")
+    world.sql("select seda.ensure_day_partitions('seda.impression_pages', '2031-01-01', 1)")
     personal = {*_tables_with(world, *PERSONAL_COLUMNS), *PERSONAL_TABLES}
     try:
         loose = world.sql(
@@ -91,7 +92,7 @@ def test_every_table_of_persons_has_forced_row_security(world: World) -> None:
             sorted(personal),
         )
     finally:
-        world.sql("drop table seda.social_events_20310101, seda.impressions_20310101")
+        world.sql("drop table seda.social_events_20310101, seda.impression_pages_20310101")
     assert loose == []
     assert len(personal) > 30
 

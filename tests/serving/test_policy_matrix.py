@@ -25,11 +25,12 @@ OWN = {
     "users": "siu",
     "linked_accounts": "sd",
     **dict.fromkeys(("notification_preferences", "device_tokens", "suppressions"), "siud"),
-    **dict.fromkeys(("impressions", "fact_events", "event_receipts"), "si"),
+    **dict.fromkeys(("fact_events", "event_receipts"), "si"),
     "social_events": "i",
     **dict.fromkeys(
         (
             "activity_counts", "artist_follows", "experiment_assignments", "friends",
+            "impression_pages", "impressions",
             "mv_user_top_candidates", "notification_log", "privacy_jobs", "recommendations",
             "region_directory", "room_members", "room_presence", "user_activity_summary",
             "user_profiles", "user_profiles_embedded", "user_vectors",
