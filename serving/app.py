@@ -29,6 +29,7 @@ from serving.cursors import Cursors
 from serving.documentation import problem_responses
 from serving.draining import Draining
 from serving.impressions import ImpressionLog
+from serving.plain_reads import PlainReads
 from serving.pools import Pools
 from serving.rate_limits import AddressLimit, RateLimits
 from serving.services import Services
@@ -82,6 +83,7 @@ def create_app(
         ),
     )
     # The last one added is the first to see a request.
+    app.add_middleware(PlainReads)
     app.add_middleware(AddressLimit, limits=limits)
     app.add_middleware(Bounds, largest_body=settings.largest_body_kib * 1024)
     app.add_middleware(Observed, telemetry=telemetry, draining=draining)

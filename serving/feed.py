@@ -7,7 +7,7 @@ committed (`serving.impressions`).
 
 import logging
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import asyncpg
 import orjson
@@ -22,7 +22,7 @@ from serving.documentation import FEED_RESPONSES
 from serving.fall_back import MOST_SEEN, fall_back_page
 from serving.impressions import ServedPage
 from serving.lists import Page, personal_lists
-from serving.problems import DatabaseUnavailableError, ProblemError
+from serving.problems import DatabaseUnavailableError, ProblemError, json_response
 from serving.services import Services, WithCaller, WithServices
 from serving.session import person_session
 
@@ -57,7 +57,8 @@ async def feed(
     cursor: Cursor = None,
 ) -> Response:
     """Rooms, playlists and artists, interleaved by their place in their list, then live order."""
-    return await _answer(request, services, caller, "feed", ENTITY_TYPES, limit, cursor)
+    wanted = Wanted("feed", ENTITY_TYPES, limit, cursor)
+    return json_response(await answer(services, caller, wanted, request.state.request_id))
 
 
 @router.get(
@@ -72,18 +73,26 @@ async def recommendations(
     cursor: Cursor = None,
 ) -> Response:
     """The list of one type, best first, then live order."""
-    return await _answer(request, services, caller, kind, (kind.entity_type,), limit, cursor)
+    wanted = Wanted(str(kind), (kind.entity_type,), limit, cursor)
+    return json_response(await answer(services, caller, wanted, request.state.request_id))
 
 
-async def _answer(
-    request: Request,
-    services: Services,
-    caller: Caller,
-    endpoint: str,
-    types: tuple[str, ...],
-    limit: int,
-    cursor: str | None,
-) -> Response:
+class Wanted(NamedTuple):
+    """What a request asks for: `endpoint` names it in cursors and impressions."""
+
+    endpoint: str
+    types: tuple[str, ...]
+    limit: int
+    cursor: str | None
+
+
+async def answer(services: Services, caller: Caller, wanted: Wanted, request_id: str) -> bytes:
+    """The page as JSON, recorded.
+
+    Raises:
+        ProblemError: the cursor is bad or expired, the person unknown or gone, a database away.
+    """
+    endpoint, types, limit, cursor = wanted
     start = None if cursor is None else services.cursors.open(cursor, endpoint, caller)
     region = await services.directory.region_of(caller)
     reader = _Reader(services, caller, region, types, limit)
@@ -94,12 +103,10 @@ async def _answer(
             services.directory.forget(caller)
         raise
     shown = 0 if start is None else start.shown
-    served = ServedPage(
-        page.user_id, str(endpoint), request.state.request_id, reader.now, shown + 1, page.items
-    )
+    served = ServedPage(page.user_id, endpoint, request_id, reader.now, shown + 1, page.items)
     await services.impressions.record(region, served)
     next_cursor = services.cursors.seal(following, endpoint, caller) if page.more else None
-    return Response(_body(page, shown, next_cursor), media_type="application/json")
+    return _body(page, shown, next_cursor)
 
 
 class _Reader:
@@ -186,7 +193,7 @@ def _body(page: Page, shown: int, next_cursor: str | None) -> bytes:
         for place, item in enumerate(page.items, start=shown + 1)
     ]
     return b'{"items":[%s],"next_cursor":%s,"generation":%s,"source":"%s"}' % (
-        b",".join(cards),
+        ",".join(cards).encode(),
         orjson.dumps(next_cursor),
         orjson.dumps(max(page.generations, default=0) or None),
         page.source.encode(),

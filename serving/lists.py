@@ -64,7 +64,7 @@ class Item(NamedTuple):
 
     key: int
     card: str
-    social: bytes
+    social: str
     id: str
     entity_type: str
     entity_id: str
@@ -120,10 +120,9 @@ class LiveList:
             count, friends = self.friends[position]
             social = room_block(count, friends, card)
         id, entity_id = ids_in(card)
-        if position in self.moved:
-            for movement in self.moved[position]:
-                if movement.kind == "listened":
-                    card = with_first_reason(card, Reason(movement.kind, movement.text))
+        for movement in self.moved.get(position, ()):
+            if movement.kind == "listened":
+                card = with_first_reason(card, Reason(movement.kind, movement.text))
         return Item(
             key, card, social, id, self.entity_type, entity_id, self.generation, self.model_version
         )

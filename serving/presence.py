@@ -9,7 +9,7 @@ import orjson
 
 from seda.social.copy import NOBODY, Face, SocialBlock, social_block
 
-NOBODY_JSON = orjson.dumps(NOBODY)
+NOBODY_JSON = orjson.dumps(NOBODY).decode()
 
 
 def viewer_block(
@@ -26,8 +26,8 @@ def viewer_block(
     return social_block(faces, count, room_name)
 
 
-def room_block(count: int | None, friends: str | list[dict[str, Any]] | None, card: str) -> bytes:
+def room_block(count: int | None, friends: str | list[dict[str, Any]] | None, card: str) -> str:
     """The same as JSON; the stored card is parsed, for its name, only where friends are."""
     if not count:
         return NOBODY_JSON
-    return orjson.dumps(viewer_block(count, friends, orjson.loads(card)["name"]))
+    return orjson.dumps(viewer_block(count, friends, orjson.loads(card)["name"])).decode()

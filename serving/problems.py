@@ -6,7 +6,7 @@ Raise `ProblemError` anywhere; the handlers here turn it, and what the framework
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -96,6 +96,21 @@ def respond(problem: ProblemError, request_id: str | None) -> Response:
     if request_id is not None:
         document["request_id"] = request_id
     return Response(orjson.dumps(document), problem.status, problem.headers, MEDIA_TYPE)
+
+
+def json_response(body: bytes) -> Response:
+    """200 with a body that is JSON already."""
+    return Response(body, media_type="application/json")
+
+
+async def answered(body: Awaitable[bytes], request_id: str) -> Response:
+    """The JSON body as a response, or the problem that came in its stead, as the app tells it."""
+    try:
+        return json_response(await body)
+    except ProblemError as problem:
+        return respond(problem, request_id)
+    except _PASSING as error:
+        return respond(_busy(error), request_id)
 
 
 class RequestIdentity:
@@ -218,16 +233,21 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
-    _logger.warning("a statement failed: %s", type(error).__name__)
     if isinstance(error, _PASSING):
-        problem = ProblemError(
-            503,
-            "database_busy",
-            f"The database is too busy for this just now: try again in {RETRY_SECONDS} s.",
-            headers={"Retry-After": str(RETRY_SECONDS)},
-        )
+        problem = _busy(error)
     else:
+        _logger.warning("a statement failed: %s", type(error).__name__)
         problem = ProblemError(
             422, "invalid_text", "A text holds a character that cannot be kept, such as NUL."
         )
     return respond(problem, request.state.request_id)
+
+
+def _busy(error: Exception) -> ProblemError:
+    _logger.warning("a statement failed: %s", type(error).__name__)
+    return ProblemError(
+        503,
+        "database_busy",
+        f"The database is too busy for this just now: try again in {RETRY_SECONDS} s.",
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )

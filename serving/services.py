@@ -40,6 +40,16 @@ class Services:
     limits: RateLimits
     draining: Draining
 
+    async def verified(self, token: str) -> Caller:
+        """The person whose token it is, counted.
+
+        Raises:
+            ProblemError: 401, it is nobody's; 429, they ask too often.
+        """
+        caller = await self.verifier.verify(token)
+        await self.limits.check_person(caller.sub)
+        return caller
+
 
 async def services(request: Request) -> Services:
     """The app's services (a dependency)."""
@@ -58,9 +68,7 @@ async def caller(
     if credentials is None:
         raise unauthorized("Send an access token: Authorization: Bearer …", presented=False)
     found: Services = request.app.state.services
-    verified = await found.verifier.verify(credentials.credentials)
-    await found.limits.check_person(verified.sub)
-    return verified
+    return await found.verified(credentials.credentials)
 
 
 WithServices = Annotated[Services, Depends(services)]

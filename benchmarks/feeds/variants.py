@@ -46,7 +46,7 @@ def build() -> FastAPI:
     ) -> FeedPage:
         user_id, cards = await _cards(services, caller, limit)
         items = [
-            Item(0, "", b"", str(each.id), "artist", str(each.entity_id), 1, each.model_version)
+            Item(0, "", "", str(each.id), "artist", str(each.entity_id), 1, each.model_version)
             for each in cards
         ]
         page = ServedPage(

@@ -187,7 +187,9 @@ def next_page(
     if served:
         left = [place for place in left if not served >> place & 1]
     if places:
-        left.sort(key=lambda place: (place - places.get(place, 0.0), place))
+        # Stable, and in order of place: equal keys stay so.
+        keys = [place - places.get(place, 0.0) for place in left]
+        left = [left[n] for n in sorted(range(len(left)), key=keys.__getitem__)]
     return _within_quota(left, is_new, served, min(size, len(left))), len(left) > size
 
 

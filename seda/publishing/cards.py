@@ -81,6 +81,6 @@ def with_first_reason(stored: str, reason: Reason) -> str:
     return f"{before}{key}{orjson.dumps(reason).decode()}{comma}{after}"
 
 
-def complete_card(stored: str, rank: int, social: bytes) -> bytes:
+def complete_card(stored: str, rank: int, social: str) -> str:
     """A stored card with its rank in the list and its live social block (a JSON object)."""
-    return b'%s,"rank":%d,"social":%s}' % (stored.encode()[:-1], rank, social)
+    return f'{stored[:-1]},"rank":{rank},"social":{social}}}'

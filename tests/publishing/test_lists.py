@@ -27,7 +27,7 @@ def test_a_card_is_completed_without_being_parsed() -> None:
         ).decode()  # fmt: skip
         assert ids_in(card) == (str(id), str(entity))
         more = with_first_reason(card, Reason("listened", "You just listened to dub"))
-        whole = json.loads(complete_card(more, 3, b"{}"))
+        whole = json.loads(complete_card(more, 3, "{}"))
         assert [each["kind"] for each in whole["reasons"]] == [
             "listened", *(each.kind for each in reasons)
         ]  # fmt: skip
