@@ -5,6 +5,7 @@ these requests, and answer every one that is not plain (another parameter, a lim
 bearer token), with the same functions.
 """
 
+import re
 from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,6 +16,7 @@ from serving.problems import answered
 from serving.services import Services
 
 _BEARER = b"Bearer "
+_SHORT_NUMBER = re.compile(rb"[0-9]{1,2}").fullmatch
 _UNESCAPED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 
 
@@ -82,8 +84,8 @@ def _parameters(query: bytes) -> tuple[int, str | None] | None:
     for each in given:
         name, _, value = each.partition(b"=")
         names.add(name)
-        if name == b"limit" and value.isdigit() and 1 <= int(value[:4]) <= LARGEST_LIMIT:
-            limit = int(value[:4])
+        if name == b"limit" and _SHORT_NUMBER(value) and 1 <= int(value) <= LARGEST_LIMIT:
+            limit = int(value)
         elif name == b"cursor" and value and _UNESCAPED.issuperset(value):
             cursor = value.decode()
         else:
