@@ -7,8 +7,10 @@ which is not zero. Calibration and weights come later.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numba import njit
 
 from seda.recommender.arrays import (
     Csr,
@@ -141,11 +143,26 @@ def _similarity(
 
 
 def _crowding(pool: CandidatePool, clusters: IntArray) -> FloatArray:
-    labels = clusters[pool.items].astype(np.int64)
-    width = int(labels.max(initial=-1)) + 1
-    if not width:
-        return np.full(labels.shape[0], np.nan, np.float32)
-    keys = pool.owners.astype(np.int64) * width + labels
-    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    shares = counts[inverse] / np.diff(pool.indptr)[pool.owners]
-    return np.where(labels >= 0, shares, np.nan).astype(np.float32)
+    """The share of the user's pool that is in the item's cluster; NaN for an item of none."""
+    shares = np.full(pool.items.shape[0], np.nan, np.float32)
+    counts = np.zeros(int(clusters.max(initial=-1)) + 1, np.int64)
+    _share_clusters(pool.indptr, pool.items, clusters, counts, shares)
+    return shares
+
+
+@njit(cache=True, nogil=True)
+def _share_clusters(indptr: Any, items: Any, clusters: Any, counts: Any, shares: Any) -> None:
+    for user in range(indptr.shape[0] - 1):
+        start, stop = indptr[user], indptr[user + 1]
+        for position in range(start, stop):
+            label = clusters[items[position]]
+            if label >= 0:
+                counts[label] += 1
+        for position in range(start, stop):
+            label = clusters[items[position]]
+            if label >= 0:
+                shares[position] = counts[label] / (stop - start)
+        for position in range(start, stop):
+            label = clusters[items[position]]
+            if label >= 0:
+                counts[label] = 0
