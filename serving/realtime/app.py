@@ -3,19 +3,27 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import uuid4
 
 import socketio
 
-from seda.database.regions import Databases
+from seda.database.regions import Databases, Region
 from seda.settings import Settings
+from seda.social.presence import Attendance
 from serving.app import utc_now
 from serving.authentication import TokenVerifier
 from serving.pools import Pools
+from serving.realtime.admission import Admission
+from serving.realtime.emitter import Emitter
 from serving.realtime.fanout import Fanout
 from serving.realtime.gateway import Gateway
-from serving.realtime.held import HeldPresence
-from serving.realtime.intents import PresenceStore
+from serving.realtime.intents import IntentLog
+from serving.realtime.listening import Listening
+from serving.realtime.numbers import Numbers
+from serving.realtime.processes import Registration
 
 LARGEST_MESSAGE_BYTES = 16_384
 
@@ -37,19 +45,50 @@ def create_realtime(
 
     async def start() -> None:
         held = databases or Databases(settings)
-        urls = await asyncio.to_thread(lambda: {each.region: each.url for each in held})
-        pools = Pools(urls, role="service_role")
-        await pools.open()
-        verifier = TokenVerifier.from_settings(settings, clock)
-        await verifier.keys.prefetch()
-        fanout = Fanout(server, pools)
-        fanout.start()
-        held_presence = HeldPresence(pools, clock)
-        held_presence.start()
-        gateway = Gateway(server, verifier, pools, PresenceStore(pools, clock), fanout)
         if databases is None:
             exits.callback(held.close)
-        for closing in (pools.close, held_presence.stop, fanout.stop, gateway.close):
-            exits.push_async_callback(closing)
+        urls = await asyncio.to_thread(lambda: {each.region: each.url for each in held})
+        await _start(settings, clock, server, urls, exits)
 
     return socketio.ASGIApp(server, on_startup=start, on_shutdown=exits.aclose)
+
+
+async def _start(
+    settings: Settings,
+    clock: Callable[[], datetime],
+    server: socketio.AsyncServer,
+    urls: dict[Region, str],
+    exits: AsyncExitStack,
+) -> None:
+    """Start every worker; `exits` stops them, the last one started first."""
+    pools = Pools(urls, role="service_role")
+    await pools.open()
+    exits.push_async_callback(pools.close)
+    verifier = TokenVerifier.from_settings(settings, clock)
+    await verifier.keys.prefetch()
+    numbers, emitter = Numbers(), Emitter(server)
+    attendance: dict[Region, Attendance[str]] = {region: Attendance() for region in Region}
+    registration = Registration(uuid4(), pools, lambda region: attendance[region].holds(), clock)
+    registration.start()
+    exits.push_async_callback(registration.stop)
+    window = timedelta(milliseconds=settings.presence_window_ms)
+    linger = timedelta(milliseconds=settings.presence_linger_ms)
+    fanouts: dict[Region, Fanout] = {}
+
+    def nobody(*_: Any) -> None:
+        return None
+
+    for region in Region:
+        fanout = fanouts[region] = Fanout(
+            region, pools, emitter, window, clock, numbers,
+            came=nobody, lingers=partial(registration.lingers, region),
+        )  # fmt: skip
+        fanout.start()
+        exits.push_async_callback(fanout.stop)
+        listening = Listening(region, urls[region], fanout.hear, fanout.resumed)
+        listening.start()
+        exits.push_async_callback(listening.stop)
+    intents = IntentLog(pools, registration, linger, clock)
+    admission = Admission(verifier, pools, fanouts, clock)
+    gateway = Gateway(server, admission, intents, attendance, fanouts, emitter, numbers, clock)
+    exits.push_async_callback(gateway.close)

@@ -42,6 +42,11 @@ class Client:
     async def message(self) -> dict[str, Any]:
         return await asyncio.wait_for(self.messages.get(), PATIENCE)
 
+    async def room(self) -> dict[str, Any]:
+        """The only room of the next message."""
+        (room,) = (await self.message())["rooms"]
+        return room
+
 
 class Service:
     """The running service; `client` connects somebody."""
@@ -185,15 +190,20 @@ async def test_only_the_actors_visible_friends_are_told(service: Service, world:
     others = [await service.client(each) for each in (stranger, follower, blocked, blocking)]
     watching, acting = await service.client(ada), await service.client(alex)
     await acting.ask("join", room)
-    assert await watching.message() == {
-        "room_id": str(room.id),
-        "text": "Alex is here — join them",
-        "count": 1,
-        "avatars": [{"name": "Alex", "avatar_url": "https://cdn.example/Alex.jpg"}],
-        "overflow": 0,
-    }
+    message = await watching.message()
+    assert message["rooms"] == [
+        {
+            "room_id": str(room.id),
+            "text": "Alex is here — join them",
+            "count": 1,
+            "avatars": [{"name": "Alex", "avatar_url": "https://cdn.example/Alex.jpg"}],
+            "overflow": 0,
+            "changes": 1,
+        }
+    ]
+    assert timedelta(0) < datetime.now(UTC) - datetime.fromisoformat(message["since"])
     await acting.io.disconnect()
-    assert (await watching.message())["count"] == 0
+    assert (await watching.room())["count"] == 0
     assert [client.messages.qsize() for client in (*others, acting)] == [0] * 5
 
 
@@ -207,7 +217,7 @@ async def test_who_hides_presence_tells_nobody(service: Service, world: World) -
     assert (await hidden.ask("join", room))["ok"] is True
     assert (await hidden.ask("leave", room))["ok"] is True
     await visible.ask("join", room)  # messages go out in order: this one is the first
-    message = await watching.message()
+    message = await watching.room()
     assert [face["name"] for face in message["avatars"]] == ["Alex"]
     assert watching.messages.empty()
 
@@ -218,7 +228,7 @@ async def test_eu_listeners_live_in_the_eu_database(service: Service, world: Wor
     world.befriend(eva, emil)
     watching, acting = await service.client(eva), await service.client(emil)
     await acting.ask("join", room)
-    assert (await watching.message())["count"] == 1
+    assert (await watching.room())["count"] == 1
     assert world.sql(PRESENT) == []
     assert world.sql(PRESENT, region=Region.EU) == [(1,)]
 
