@@ -159,14 +159,20 @@ class Board:
 
     def block(self, circle: Circle, room: UUID, room_name: str) -> SocialBlock:
         """What a viewer with this circle may see of the room (SOC-4)."""
-        people = self._rooms.get(room)
-        if not people:
-            return NOBODY
-        there = [(people[friend], friend) for friend in circle.visible if friend in people]
+        there = self.visible(circle, room)
         if not there:
             return NOBODY
-        there.sort()
         count = len(there)
         if len(circle.hidden) >= HIDDEN_ENOUGH:
+            people = self._rooms[room]
             count += sum(1 for friend in circle.hidden if friend in people)
-        return social_block([circle.visible[friend] for _, friend in there], count, room_name)
+        return social_block([circle.visible[friend] for friend in there], count, room_name)
+
+    def visible(self, circle: Circle, room: UUID) -> list[UUID]:
+        """The friends in the room who may be named, first comers first."""
+        people = self._rooms.get(room)
+        if not people:
+            return []
+        there = [(people[friend], friend) for friend in circle.visible if friend in people]
+        there.sort()
+        return [friend for _, friend in there]

@@ -100,7 +100,7 @@ class Fanout:
 
     def hear(self, channel: str, payload: str) -> None:
         """An announcement; the same one may come by two ways."""
-        if channel == PRESENCE:
+        if channel != CIRCLES:
             key = hash(payload)
             if key in self._known:
                 return
