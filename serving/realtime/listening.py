@@ -14,7 +14,7 @@ import asyncpg
 from serving.realtime.announcements import CHANNELS
 
 CONNECT_SECONDS: Final = 5.0
-AGAIN_SECONDS: Final = 0.5
+AGAIN_SECONDS: Final = 0.2
 PROBE_SECONDS: Final = 5.0
 
 _logger = logging.getLogger("serving")
@@ -63,14 +63,18 @@ class Listening:
             timeout=CONNECT_SECONDS,
             server_settings={"application_name": "seda listen"},
         )
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
         try:
             for channel in CHANNELS:
                 await connection.add_listener(channel, self._on_notify)
             await self._resumed()
             self.connected.set()
-            while True:  # a network that swallows packets says nothing by itself
-                await asyncio.sleep(PROBE_SECONDS)
-                await connection.execute("select 1", timeout=PROBE_SECONDS)
+            while not lost.is_set():
+                try:
+                    await asyncio.wait_for(lost.wait(), PROBE_SECONDS)
+                except TimeoutError:  # a network that swallows packets says nothing by itself
+                    await connection.execute("select 1", timeout=PROBE_SECONDS)
         finally:
             connection.terminate()
 

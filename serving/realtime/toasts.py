@@ -93,7 +93,6 @@ class Toasts:
             try:
                 await self._look()
             except (DatabaseUnavailableError, asyncpg.PostgresError, TimeoutError) as problem:
-                # At most once: a toast that could not be claimed is not said later.
                 _logger.warning("%s has no toasts: %s", self.region, type(problem).__name__)
             except Exception:
                 _logger.exception("toasts failed")
@@ -115,8 +114,15 @@ class Toasts:
             else:
                 pairs[pair] = came
         await self._refuse(soon, now)
-        if pairs:
+        if not pairs:
+            return
+        try:
             await self._announce(pairs, now)
+        except (DatabaseUnavailableError, asyncpg.PostgresError):
+            # Claims hold even if their commit was not heard of: another look passes no cap.
+            for pair, came in pairs.items():
+                self._came.setdefault(pair, set()).update(came)
+            raise
 
     def _is_moment(self, pair: Pair, came: set[UUID]) -> bool:
         viewer, room = pair
