@@ -85,7 +85,10 @@ class RedisBus:
         self._listening: Listening | None = None
         self._relaying = False
         self._subscribed = False
+        self._told_of_relay = False
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
+        self._number = 0
+        self._sequences: dict[str, int] = {}
         self._worker: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -117,27 +120,32 @@ class RedisBus:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _follow(self) -> None:
-        client = coredis.Redis.from_url(
+        commands = coredis.Redis.from_url(
             self._url, connect_timeout=STORE_SECONDS, stream_timeout=STORE_SECONDS
         )
+        hearing = coredis.Redis.from_url(self._url, connect_timeout=STORE_SECONDS)
+        subscription = hearing.pubsub(ignore_subscribe_messages=True)
         tasks: list[asyncio.Task[None]] = []
         try:
-            await client.ping()
-            async with client.pubsub(ignore_subscribe_messages=True) as subscription:
+            async with asyncio.timeout(2 * STORE_SECONDS):
+                await commands.ping()
                 await subscription.subscribe(self._channel)
-                self._subscribed = True
-                await self._resumed()
-                for work in (self._receive(subscription), self._send(client), self._lease(client)):
-                    tasks.append(asyncio.create_task(work))
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for each in done:
-                    each.result()
+            self._sequences.clear()
+            self._subscribed = True
+            await self._resumed()
+            for work in (self._receive(subscription), self._send(commands), self._lease(commands)):
+                tasks.append(asyncio.create_task(work))
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._let_go(client)
-            client.connection_pool.disconnect()
+            subscription.close()  # its other way to end asks a server that may be gone
+            await self._let_go(commands)
+            for client in (commands, hearing):
+                client.connection_pool.disconnect()
 
     async def _lease(self, client: Any) -> None:
         """Relay while the lease is ours; poll it, which also tells whether Redis is there."""
@@ -159,12 +167,14 @@ class RedisBus:
             message = await subscription.get_message(timeout=POLL_SECONDS)
             if message is None or message["type"] not in ("message", b"message"):
                 continue
-            sender, channel, payload = orjson.loads(message["data"])
+            sender, number, channel, payload = orjson.loads(message["data"])
             if sender == self._process:
                 continue
-            if channel == _RESUMED:
+            expected = self._sequences.get(sender, number)
+            self._sequences = {sender: number + 1}
+            if channel == _RESUMED or number != expected:  # or some were lost on the way
                 await self._resumed()
-            else:
+            if channel != _RESUMED:
                 self._heard(channel, payload)
 
     async def _send(self, client: Any) -> None:
@@ -188,7 +198,9 @@ class RedisBus:
 
     def _pass_on(self, channel: str, payload: str) -> None:
         if self._relaying:
-            self._outgoing.put_nowait(orjson.dumps([self._process, channel, payload]))
+            message = [self._process, self._number, channel, payload]
+            self._number += 1
+            self._outgoing.put_nowait(orjson.dumps(message))
 
     def _start_listening(self) -> None:
         if self._listening is None:
@@ -197,8 +209,6 @@ class RedisBus:
         elif self._relaying and not self._told_of_relay:
             self._pass_on(_RESUMED, "")
         self._told_of_relay = self._relaying
-
-    _told_of_relay = False
 
     async def _stop_listening(self) -> None:
         if self._listening is not None:
