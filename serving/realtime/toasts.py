@@ -104,15 +104,22 @@ class Toasts:
         now = self._clock()
         pairs: dict[Pair, set[UUID]] = {}
         soon: list[Pair] = []
-        while self._came and len(pairs) < MOST:
-            pair, came = self._came.popitem()
+        addressed: set[UUID] = set()
+        for pair in list(self._came):
+            viewer = pair[0]
+            if viewer in addressed:  # one at a time: the next one may be too soon by then
+                continue
+            came = self._came.pop(pair)
             if not self._is_moment(pair, came):
                 continue
-            told_at = self._told_at.get(pair[0])
+            told_at = self._told_at.get(viewer)
             if told_at is not None and now - told_at < APART:
                 soon.append(pair)
-            else:
-                pairs[pair] = came
+                continue
+            pairs[pair] = came
+            addressed.add(viewer)
+            if len(pairs) == MOST:
+                break
         await self._refuse(soon, now)
         if not pairs:
             return
