@@ -94,7 +94,8 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr | None = Field(
         None,
-        description="Redis that several processes count requests in; default: each counts alone.",
+        description="Redis that several processes count requests in, and real-time ones hear each "
+        "other by; default: each alone.",
     )
     rate_limit_person: int = Field(
         600, ge=0, description="Requests a minute that a person may make of the API; 0: any number."

@@ -28,6 +28,7 @@ from serving.realtime.numbers import Numbers
 
 MOST: Final = 200
 """Pairs of viewer and room that are looked at together."""
+MOST_WAITING: Final = 50_000
 
 _logger = logging.getLogger("serving")
 
@@ -82,6 +83,9 @@ class Toasts:
 
     def came(self, actor: UUID, room: UUID, viewers: Collection[UUID]) -> None:
         """Somebody came whom these viewers may hear of."""
+        if len(self._came) >= MOST_WAITING:  # toasts are shed long before presence is
+            self._numbers.toasts.labels("shed").inc(len(viewers))
+            return
         for viewer in viewers:
             self._came.setdefault((viewer, room), set()).add(actor)
         self._wake.set()
@@ -110,10 +114,13 @@ class Toasts:
             if viewer in addressed:  # one at a time: the next one may be too soon by then
                 continue
             came = self._came.pop(pair)
+            told_at = self._told_at.get(viewer)
+            too_soon = told_at is not None and now - told_at < APART
+            if too_soon and pair[1] in self._refused.get(viewer, ()):
+                continue
             if not self._is_moment(pair, came):
                 continue
-            told_at = self._told_at.get(viewer)
-            if told_at is not None and now - told_at < APART:
+            if too_soon:
                 soon.append(pair)
                 continue
             pairs[pair] = came
