@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import tempfile
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from uuid import UUID, uuid4
@@ -79,7 +79,9 @@ async def _measure(databases: Databases, settings: Settings, size: int, batches:
         events = _parsed(taken)
         parsed = time.perf_counter()
         async with person_session(pools, Region.GLOBAL, caller, readonly=False) as connection:
-            outcomes = await record_events(connection, user_id, events, datetime.now(UTC))
+            outcomes = await record_events(
+                connection, user_id, events, datetime.now(UTC), timedelta(0)
+            )
         stop = time.perf_counter()
         assert all(each.status is Status.ACCEPTED for each in outcomes.values())
         if number >= 3:

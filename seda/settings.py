@@ -94,7 +94,8 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr | None = Field(
         None,
-        description="Redis that several processes count requests in; default: each counts alone.",
+        description="Redis that several processes count requests in, and real-time ones hear each "
+        "other by; default: each alone.",
     )
     rate_limit_person: int = Field(
         600, ge=0, description="Requests a minute that a person may make of the API; 0: any number."
@@ -120,6 +121,18 @@ class Settings(BaseSettings):
     jwks_url: str | None = Field(None, description="JWKS of the tokens (ES256, RS256).")
     jwt_issuer: str | None = Field(None, description="Required issuer of the tokens.")
     jwt_audience: str = Field("authenticated", description="Required audience of the tokens.")
+    presence_window_ms: int = Field(
+        250,
+        ge=250,
+        le=500,
+        description="How often a client is told of presence at most; the first change at once.",
+    )
+    presence_linger_ms: int = Field(
+        2000,
+        ge=0,
+        le=60_000,
+        description="How long who left a room is still there: who comes back meanwhile never left.",
+    )
     push_threshold: float = Field(0.8, ge=0, le=1, description="Lowest score that is worth a push.")
     fcm_service_account_file: Path | None = Field(
         None,

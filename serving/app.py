@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from fastapi import FastAPI
 
@@ -122,4 +122,5 @@ def _services(
         telemetry=telemetry,
         limits=limits,
         draining=draining,
+        presence_linger=timedelta(milliseconds=settings.presence_linger_ms),
     )

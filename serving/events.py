@@ -125,7 +125,11 @@ async def events(services: WithServices, caller: WithCaller, body: EventBatch) -
             first.setdefault(each.id, each)
     async with listener_session(services, caller) as listener:
         outcomes = await record_events(
-            listener.connection, listener.user_id, list(first.values()), now
+            listener.connection,
+            listener.user_id,
+            list(first.values()),
+            now,
+            services.presence_linger,
         )
     results = [
         _result(posted, _outcome(each, first, outcomes))

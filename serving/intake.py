@@ -55,7 +55,7 @@ select event_id, $1, kind, entity_type, entity_id, props::jsonb, occurred_at
 from unnest($2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::timestamptz[])
     as e(event_id, kind, entity_type, entity_id, props, occurred_at)
 """
-_MOVE = "select seda.move_presence($1, $2, $3, $4, $5)"
+_MOVE = "select seda.move_presence($1, $2, $3, $4, $5, $6)"
 
 
 class Status(StrEnum):
@@ -83,11 +83,15 @@ UNKNOWN_ENTITY = Outcome(Status.REJECTED, "There is no such entity.")
 
 
 async def record_events(
-    connection: asyncpg.Connection, user_id: UUID, events: Sequence[Event], now: datetime
+    connection: asyncpg.Connection,
+    user_id: UUID,
+    events: Sequence[Event],
+    now: datetime,
+    linger: timedelta,
 ) -> dict[UUID, Outcome]:
     """Write the events, in the caller's transaction, as the caller; ids are distinct.
 
-    Returns the outcome of each, by id.
+    Who leaves is there for `linger` more. Returns the outcome of each, by id.
     """
     if not events:
         return {}
@@ -103,7 +107,7 @@ async def record_events(
     accepted = [each for each in events if each.id in fresh]
     await _write_feedback(connection, user_id, [e for e in accepted if e.type in FEEDBACK])
     await _write_social(connection, user_id, [e for e in accepted if e.type in SOCIAL])
-    await _move_presence(connection, [e for e in accepted if e.type in PRESENCE], now)
+    await _move_presence(connection, [e for e in accepted if e.type in PRESENCE], now, linger)
     outcomes = dict.fromkeys(fresh, ACCEPTED)
     if len(fresh) < len(events):
         outcomes |= await _explain(connection, [e for e in events if e.id not in fresh])
@@ -159,7 +163,7 @@ async def _write_social(
 
 
 async def _move_presence(
-    connection: asyncpg.Connection, events: Sequence[Event], now: datetime
+    connection: asyncpg.Connection, events: Sequence[Event], now: datetime, linger: timedelta
 ) -> None:
     """Only the last move of each room counts; at one instant, the later in the batch."""
     last = {each.entity_id: each for each in sorted(events, key=lambda each: each.occurred_at)}
@@ -172,4 +176,5 @@ async def _move_presence(
             [each.occurred_at for each in moves],
             HELD,
             now,
+            linger,
         )

@@ -114,6 +114,10 @@ def serve(
         proxy_headers=trusted_proxies is not None,
         forwarded_allow_ips=trusted_proxies,
         server_header=False,
+        # Presence messages are small: to deflate one costs more than all the rest of it. Engine.IO
+        # has pings of its own.
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     # What is loaded by now stays: the collector need not walk it again and again under load.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
 
@@ -39,6 +39,7 @@ class Services:
     telemetry: Telemetry
     limits: RateLimits
     draining: Draining
+    presence_linger: timedelta
 
     async def verified(self, token: str) -> Caller:
         """The person whose token it is, counted.

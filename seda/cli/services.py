@@ -18,7 +18,7 @@ import psycopg
 
 from seda.cli.leftovers import end_leftovers
 from seda.cli.processes import AlreadyRunningError, Service, Supervisor, lock
-from seda.cli.readiness import HOST, accepts_socket, accepts_tcp, answers_http, claim_ports
+from seda.cli.readiness import HOST, accepts_socket, answers_http, claim_ports
 from seda.cli.stuck_runs import end_stuck_runs
 from seda.database.regions import Databases, DatabaseUnreachableError, libpq_url
 from seda.settings import REPOSITORY, Settings
@@ -107,7 +107,7 @@ def realtime(environment: Mapping[str, str], port: int) -> Service:
         "The real-time service",
         (sys.executable, "-m", "serving.realtime"),
         {**environment, "SEDA_REALTIME_PORT": str(port)},
-        accepts_tcp(port),
+        answers_http(port, "/readyz"),
         ready_within_seconds=120,
     )
 

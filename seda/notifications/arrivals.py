@@ -1,7 +1,8 @@
 """Who of the connected people may be told that friends came: candidates from the live rows.
 
 The privacy of SOC-4 is applied here: blocks, deleted people and friends who hide. What is read is
-presence as it is now, so a caller that reads and emits at once tells of nobody who has left.
+presence as it is now, so a caller that reads and emits at once tells of nobody who has left: who
+lingers after a leave is not there either.
 """
 
 import json
@@ -37,7 +38,8 @@ _CANDIDATES = """
         join seda.friends f on f.user_id = c.viewer_id and f.relationship_type = 'friend'
         cross join lateral (
             select joined_at from seda.room_presence
-            where room_id = c.room_id and user_id = f.friend_user_id offset 0) p
+            where room_id = c.room_id and user_id = f.friend_user_id and departure is null
+              and (connections > 0 or held_until > now()) offset 0) p
     ), there as (
         select i.viewer_id, i.room_id, i.came, i.joined_at, u.id, u.display_name, u.avatar_url,
                coalesce(u.privacy_settings -> 'hide_presence', 'false') <> 'false' as hidden

@@ -1,5 +1,4 @@
-"""The Socket.IO service: presence intents in, presence messages out to the actor's friends.
+"""The Socket.IO service: intents in, acknowledged after commit; presence and toasts out to friends.
 
-Intents are acknowledged after commit. Aggregation windows, toasts and several processes are not
-here yet: messages go out one change at a time, from this process to its own connections.
+Several processes may run: the database is the truth, and what it announces reaches each of them.
 """

@@ -1,101 +1,292 @@
 """Tells the connected friends of an actor that a room's presence changed, and nobody else.
 
-One worker sends the changes in order, and each viewer's count is read when it is sent, so that a
-later message never carries an older count. What a viewer may see is `seda.friends_presence`.
+What the database announces is collected and looked at once per tick. Each viewer hears of what
+concerns them at once, then at most once per window (`seda.social.presence.Windows`); a message says
+how a room is when it is sent, so a later one never carries older news.
 """
 
 import asyncio
 import logging
-from collections.abc import Collection
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
-import socketio
 
-from serving.authentication import Caller
+from seda.database.regions import Region
+from seda.social.presence import Windows
 from serving.pools import Pools
-from serving.presence import viewer_block
-from serving.realtime.intents import Person
+from serving.problems import DatabaseUnavailableError
+from serving.realtime.announcements import (
+    CIRCLES,
+    FEED_UPDATED,
+    PRESENCE,
+    PresenceChange,
+    feed_update,
+    presence_changes,
+)
+from serving.realtime.circles import CIRCLES as LOAD_CIRCLES
+from serving.realtime.circles import PRESENT, ROOM_NAMES, Board, Circles
+from serving.realtime.emitter import Emitter, encoded
+from serving.realtime.numbers import Numbers
 
-# Friends both ways, no block either way, and an actor who does not hide ($1); of those, the
-# connected ones ($2).
-_AUDIENCE = """
-    select viewer.id, viewer.auth_user_id as sub, room.name as room_name
-    from seda.users actor
-    join seda.friends f on f.friend_user_id = actor.id and f.relationship_type = 'friend'
-    join seda.friends back on back.user_id = actor.id and back.friend_user_id = f.user_id
-        and back.relationship_type = 'friend'
-    join seda.users viewer on viewer.id = f.user_id and viewer.deleted_at is null
-    join seda.rooms room on room.id = $3
-    where actor.id = $1 and actor.deleted_at is null and viewer.id = any ($2::uuid[])
-      and coalesce(actor.privacy_settings -> 'hide_presence', 'false') = 'false'
-      and not exists (
-          select from seda.friends b where b.relationship_type = 'block'
-            and ((b.user_id = actor.id and b.friend_user_id = viewer.id)
-              or (b.user_id = viewer.id and b.friend_user_id = actor.id)))
-"""
+TICK_SECONDS: Final = 0.02
+SLICE: Final = 100
+"""Messages between two looks at what else the process has to do."""
+REMEMBERED: Final = 10_000
+LOAD_SECONDS: Final = 10.0
 
 _logger = logging.getLogger("serving")
 
-
-def person_room(user_id: UUID) -> str:
-    """The Socket.IO room of all of one person's connections."""
-    return f"person:{user_id}"
+Came = Callable[[UUID, UUID, Collection[UUID]], None]
 
 
 class Fanout:
-    """A queue of presence changes and the worker that sends them."""
+    """One region's viewers, and the worker that tells them.
 
-    def __init__(self, server: socketio.AsyncServer, pools: Pools) -> None:
-        self._server = server
+    `came(actor, room, viewers)` hears of every coming that somebody may be told of;
+    `lingers(until)` of every leave that is not one yet.
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        pools: Pools,
+        emitter: Emitter,
+        window: timedelta,
+        clock: Callable[[], datetime],
+        numbers: Numbers,
+        *,
+        came: Came,
+        lingers: Callable[[datetime], None],
+    ) -> None:
+        self.region = region
+        self.circles = Circles()
+        self.board = Board()
         self._pools = pools
-        self._changes: asyncio.Queue[tuple[Person, UUID, frozenset[UUID]]] = asyncio.Queue()
+        self._emitter = emitter
+        self._window = window
+        self._windows: Windows[UUID] = Windows(window)
+        self._clock = clock
+        self._numbers = numbers
+        self._came = came
+        self._lingers = lingers
+        self._heard: deque[tuple[str, str]] = deque()
+        self._known: dict[int, None] = {}
+        self._stale: set[UUID] = set()
+        self._names: dict[UUID, str] = {}
+        self._wake = asyncio.Event()
+        self._compare = True
+        self._loading = asyncio.Lock()
         self._worker: asyncio.Task[None] | None = None
+        self.ready = asyncio.Event()
 
     def start(self) -> None:
         """Start the worker."""
         self._worker = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Stop the worker; what is still queued is not sent."""
+        """Stop the worker; what still waits is not sent."""
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
 
-    def changed(self, actor: Person, room_id: UUID, connected: Collection[UUID]) -> None:
-        """The actor's presence in the room changed; `connected` are the user ids to consider."""
-        others = frozenset(connected) - {actor.user_id}
-        if others:
-            self._changes.put_nowait((actor, room_id, others))
+    @property
+    def waiting(self) -> int:
+        """Viewers that are to be told something."""
+        return len(self._windows)
+
+    def hear(self, channel: str, payload: str) -> None:
+        """An announcement; the same one may come by two ways."""
+        if channel != CIRCLES:
+            key = hash(payload)
+            if key in self._known:
+                return
+            self._known[key] = None
+            if len(self._known) > REMEMBERED:
+                del self._known[next(iter(self._known))]
+        self._heard.append((channel, payload))
+        self._wake.set()
+
+    async def resumed(self) -> None:
+        """Announcements may have been missed: compare with the database before anything else."""
+        self._compare = True
+        self._wake.set()
+
+    async def admit(self, viewers: Collection[UUID]) -> None:
+        """Load the circles of people who connect, in one statement."""
+        await asyncio.wait_for(self.ready.wait(), LOAD_SECONDS)
+        wanted = [viewer for viewer in set(viewers) if viewer not in self.circles]
+        if wanted:
+            self.circles.load(wanted, ())  # from now on a change of theirs is not overheard
+            try:
+                await self._load(wanted)
+            except BaseException:
+                for viewer in wanted:
+                    self.circles.forget(viewer)
+                raise
+
+    def dismiss(self, viewer: UUID) -> None:
+        """The viewer's last connection is gone."""
+        self.circles.forget(viewer)
+        self._windows.forget(viewer)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            actor, room_id, connected = await self._changes.get()
+            await self._something_to_do()
+            began = loop.time()
             try:
-                await self._send(actor, room_id, connected)
+                await self._tick()
+            except (DatabaseUnavailableError, asyncpg.PostgresError, TimeoutError) as problem:
+                # What was announced meanwhile is found again by comparing.
+                _logger.warning("%s is not fanned out: %s", self.region, type(problem).__name__)
+                self._compare = True
+                await asyncio.sleep(0.5)
             except Exception:
-                # A lost message is repaired by the next one; a dead worker would lose them all.
-                _logger.exception("a presence change was not sent")
+                _logger.exception("a fan-out failed")
+                self._compare = True
+                await asyncio.sleep(0.5)
+            spent = loop.time() - began
+            self._numbers.tick.observe(spent)
+            await asyncio.sleep(max(TICK_SECONDS - spent, 0))
 
-    async def _send(self, actor: Person, room_id: UUID, connected: frozenset[UUID]) -> None:
-        messages = []
-        async with self._pools.transaction(actor.region) as connection:
-            viewers = await connection.fetch(_AUDIENCE, actor.user_id, list(connected), room_id)
-            for viewer in viewers:
-                messages.append((viewer["id"], await _message(connection, viewer, room_id)))
-        for user_id, message in messages:
-            await self._server.emit("presence", message, room=person_room(user_id))
+    async def _something_to_do(self) -> None:
+        if self._heard or self._compare or self._stale:
+            return
+        self._wake.clear()
+        due = self._windows.next_due()
+        seconds = None if due is None else (due - self._clock()).total_seconds()
+        if seconds is not None and seconds <= 0:
+            return
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
 
+    async def _tick(self) -> None:
+        if self._compare:
+            await self._compare_with_database()
+        changes = self._drain()
+        if self._stale:  # before the changes: who hides by now is told of to nobody
+            stale, self._stale = self._stale, set()
+            try:
+                await self._load([each for each in stale if each in self.circles], look=True)
+            except BaseException:
+                self._stale |= stale
+                raise
+        for change in changes:
+            self._apply(change)
+        await self._tell(self._windows.due(self._clock()))
 
-async def _message(
-    connection: asyncpg.Connection, viewer: asyncpg.Record, room_id: UUID
-) -> dict[str, object]:
-    await connection.execute(
-        "select set_config('request.jwt.claims', $1, true)", Caller(viewer["sub"]).claims
-    )
-    seen = await connection.fetchrow(
-        "select friend_count, friends from seda.friends_presence(array[$1::uuid])", room_id
-    )
-    count, friends = (None, None) if seen is None else seen
-    return {"room_id": str(room_id), **asdict(viewer_block(count, friends, viewer["room_name"]))}
+    def _drain(self) -> list[PresenceChange]:
+        changes: list[PresenceChange] = []
+        while self._heard:
+            channel, payload = self._heard.popleft()
+            if channel == PRESENCE:
+                changes.extend(presence_changes(payload))
+            elif channel == CIRCLES:
+                self._stale |= self.circles.stale(payload)
+            elif channel == FEED_UPDATED:
+                self._pass_on(payload)
+        self._numbers.heard.inc(len(changes))
+        return changes
+
+    def _apply(self, change: PresenceChange) -> None:
+        actor, room = change.actor_id, change.room_id
+        if change.kind == "~":
+            self._lingers(change.at)
+            return
+        if change.kind == "+":
+            if not self.board.came(actor, room, change.at):
+                return
+        elif not self.board.left(actor, room):
+            return
+        watchers = self.circles.watchers(actor)
+        for viewer in watchers:
+            self._windows.note(viewer, room, change.at)
+        if watchers and change.kind == "+":
+            self._came(actor, room, watchers)
+
+    async def _compare_with_database(self) -> None:
+        # What is announced from here on waits in the queue; what the snapshot has already is known
+        # to the board by then, and is not told twice.
+        self._compare = False
+        now = self._clock()
+        async with self._pools.connection(self.region) as connection:
+            rows = await connection.fetch(PRESENT, now, timeout=LOAD_SECONDS)
+        for _, actor, room, at in self.board.replace((r[0], r[1], r[2]) for r in rows):
+            if not self.ready.is_set():
+                continue
+            for viewer in self.circles.watchers(actor):
+                self._windows.note(viewer, room, at or now)
+        if self.ready.is_set():
+            self._stale |= set(self.circles.viewers())
+        self.ready.set()
+
+    async def _load(self, viewers: list[UUID], *, look: bool = False) -> None:
+        async with self._loading:
+            async with self._pools.connection(self.region) as connection:
+                rows = await connection.fetch(LOAD_CIRCLES, viewers, timeout=LOAD_SECONDS)
+            before = {viewer: self.circles.of(viewer).visible for viewer in viewers}
+            self.circles.load([each for each in viewers if each in self.circles], rows)
+        if look:
+            self._look_anew(before)
+
+    def _look_anew(self, before: dict[UUID, Any]) -> None:
+        """Whose circle changed sees the rooms of those whom they may see, or see no longer."""
+        now = self._clock()
+        for viewer, then in before.items():
+            visible = self.circles.of(viewer).visible
+            for friend in {*then, *visible}:
+                if then.get(friend) != visible.get(friend):
+                    for room in self.board.rooms_of(friend):
+                        self._windows.note(viewer, room, now, 0)
+
+    async def _tell(self, due: list[UUID]) -> None:
+        now = self._clock()
+        viewers = [viewer for viewer in due if self._emitter.connected(viewer)]
+        if not viewers:
+            return
+        told = [(viewer, self._windows.take(viewer, now)) for viewer in viewers]
+        await self._name_rooms({room for _, pending in told for room in pending.rooms})
+        for place, (viewer, pending) in enumerate(told, start=1):
+            # Behind by a window: faces are left out first, changes never.
+            lag = self._clock() - pending.since
+            shed = lag > 2 * self._window
+            rooms = [self._room(viewer, room, n, shed) for room, n in pending.rooms.items()]
+            since = pending.since.isoformat(timespec="microseconds")
+            await self._emitter.emit(viewer, encoded("presence", {"rooms": rooms, "since": since}))
+            self._numbers.told(lag.total_seconds(), sum(pending.rooms.values()), shed)
+            if place % SLICE == 0:
+                await asyncio.sleep(0)
+
+    def _room(self, viewer: UUID, room: UUID, changes: int, shed: bool) -> dict[str, Any]:
+        block = self.board.block(self.circles.of(viewer), room, self._names.get(room, ""))
+        return {
+            "room_id": str(room),
+            "text": block.text,
+            "count": block.count,
+            "avatars": () if shed else block.avatars,
+            "overflow": block.count if shed else block.overflow,
+            "changes": changes,
+        }
+
+    async def _name_rooms(self, rooms: set[UUID]) -> None:
+        unknown = [room for room in rooms if room not in self._names]
+        if unknown:
+            async with self._pools.connection(self.region) as connection:
+                rows = await connection.fetch(ROOM_NAMES, unknown)
+            self._names.update({row["id"]: row["name"] for row in rows})
+
+    def _pass_on(self, payload: str) -> None:
+        update = feed_update(payload)
+        if update is None:
+            return
+        packet = encoded("feed_updated", update.document)
+        for user_id in update.users:
+            if self._emitter.connected(user_id):
+                self._numbers.feeds.inc()
+                self._emitter.emit_soon(user_id, packet)

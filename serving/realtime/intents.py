@@ -1,50 +1,33 @@
-"""Presence intents and the one transaction that each is written in.
+"""What clients ask for over Socket.IO, and the one commit that many intents share.
 
 The receipt makes an intent happen once, the event is what the pipelines read, and the presence row
-is what cards read; all three commit together or not at all.
+is what cards read; all three commit together (`seda.take_intents`), before the acknowledgement.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
-from uuid import UUID, uuid4
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 import asyncpg
 
 from seda.database.regions import Region
 from serving.pools import Pools
 from serving.problems import ProblemError
+from serving.realtime.batches import Batches
+from serving.realtime.processes import UNREGISTERED, Registration
 
-_RECEIVE = """
-    insert into seda.event_receipts (event_id, user_id, body_hash) values ($1, $2, $3)
-    on conflict (event_id) do nothing returning true
+_TAKE = """
+    select seda.take_intents($1, $2::uuid[], $3::uuid[], $4::bytea[], $5::text[], $6::text[],
+                             $7::uuid[], $8::integer[], $9::timestamptz[], $10, $11)
 """
-_SAME_BODY = """
-    select user_id = $2 and body_hash = $3 from seda.event_receipts where event_id = $1
+_LOSE = """
+    select seda.shift_presence($1, $2::uuid[], $3::uuid[], $4::integer[],
+        array_fill(false, array[cardinality($2::uuid[])]), $5::timestamptz[], $6, $7)
 """
-_APPEND = """
-    insert into seda.social_events (event_id, user_id, kind, entity_type, entity_id, occurred_at)
-    select $1, $2, $3, 'room', id, $5 from seda.rooms where id = $4 and deleted_at is null
-    returning true
-"""
-_ENTER = """
-    insert into seda.room_presence (room_id, user_id, joined_at, last_seen_at)
-    values ($1, $2, $3, $3)
-    on conflict (room_id, user_id) do update
-    set connections = room_presence.connections + 1, last_seen_at = excluded.last_seen_at
-"""
-# Locked first: two connections of one person may leave at the same instant.
-_CONNECTIONS = """
-    select connections, held_until is not null as held from seda.room_presence
-    where room_id = $1 and user_id = $2 for update
-"""
-_LEAVE_ONE = """
-    update seda.room_presence set connections = connections - 1
-    where room_id = $1 and user_id = $2
-"""
-_LEAVE_LAST = "delete from seda.room_presence where room_id = $1 and user_id = $2"
+_ENTITY_TYPES = frozenset({"room", "playlist", "artist"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,84 +44,146 @@ class Intent:
     """What a client asks for; `event_id` is the client's idempotency key."""
 
     event_id: UUID
-    kind: Literal["join", "leave"]
-    room_id: UUID
+    kind: str
+    entity_type: str
+    entity_id: UUID
 
     @classmethod
-    def parse(cls, kind: Literal["join", "leave"], data: Any) -> "Intent":
-        """An intent from a client's message.
+    def parse(cls, kind: str, data: Any) -> "Intent":
+        """An intent from a client's message; joins and leaves are about rooms.
 
         Raises:
-            ProblemError: 422, it has no `event_id` or `room_id`, or they are no UUIDs.
+            ProblemError: 422, something is missing or is not what it should be.
         """
         try:
-            return cls(UUID(data["event_id"]), kind, UUID(data["room_id"]))
+            if kind in ("join", "leave"):
+                return cls(UUID(data["event_id"]), kind, "room", UUID(data["room_id"]))
+            if data["entity_type"] not in _ENTITY_TYPES:
+                raise ValueError
+            return cls(UUID(data["event_id"]), kind, data["entity_type"], UUID(data["entity_id"]))
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
-            raise ProblemError(
-                422, "invalid_intent", "Send {event_id, room_id}, both of them UUIDs."
-            ) from problem
+            wanted = (
+                "{event_id, room_id}, both of them UUIDs"
+                if kind in ("join", "leave")
+                else "{event_id, entity_type, entity_id}: UUIDs, and room, playlist or artist"
+            )
+            raise ProblemError(422, "invalid_intent", f"Send {wanted}.") from problem
 
     @property
     def body_hash(self) -> bytes:
         """SHA-256 of everything that the event says, the id apart."""
-        return hashlib.sha256(f"{self.kind} room {self.room_id}".encode()).digest()
+        said = f"{self.kind} {self.entity_type} {self.entity_id}"
+        return hashlib.sha256(said.encode()).digest()
 
 
-@dataclass(frozen=True)
-class PresenceStore:
-    """Writes intents; runs as `service_role`, in the database of the person's region."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An intent as a connection sent it: by whom, when, and by how much their presence moves."""
 
-    pools: Pools
-    clock: Callable[[], datetime]
+    user_id: UUID
+    intent: Intent
+    shift: int
+    at: datetime
 
-    async def record(self, person: Person, intent: Intent, *, moves: bool) -> None:
-        """Write an intent once; `moves` says whether it changes this connection's presence.
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A connection that is gone, or silent, was in this room."""
+
+    user_id: UUID
+    room_id: UUID
+    at: datetime
+
+
+class IntentLog:
+    """Writes intents as `service_role`, in the database of the person's region."""
+
+    def __init__(
+        self,
+        pools: Pools,
+        registration: Registration,
+        linger: timedelta,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._pools = pools
+        self._registration = registration
+        self._linger = linger
+        self._clock = clock
+        self._intents: Batches[Region, Told, None] = Batches(self._take)
+        self._losses: Batches[Region, Lost, None] = Batches(self._lose)
+
+    @property
+    def depth(self) -> int:
+        """Intents that wait for their commit."""
+        return self._intents.depth + self._losses.depth
+
+    async def record(self, person: Person, intent: Intent, shift: int, at: datetime) -> None:
+        """Write an intent once; `shift` is 1 or -1 where it moves this connection's presence.
 
         A repeated intent writes no second event, but may still move: a client that lost its
         connection before the acknowledgement repeats the intent on a new connection.
 
         Raises:
-            ProblemError: 409, the id belongs to another intent; 404, no such room; 503.
+            ProblemError: 409, the id belongs to another intent; 404, no such entity; 503.
         """
-        async with self.pools.transaction(person.region) as connection:
-            receipt = (intent.event_id, person.user_id, intent.body_hash)
-            if await connection.fetchval(_RECEIVE, *receipt):
-                await self._append(connection, person, intent)
-            elif not await connection.fetchval(_SAME_BODY, *receipt):
-                raise ProblemError(
-                    409,
-                    "event_id_reused",
-                    "This event_id stands for another event: make a new one for every intent.",
-                )
-            if moves and intent.kind == "join":
-                await connection.execute(_ENTER, intent.room_id, person.user_id, self.clock())
-            elif moves:
-                await _leave(connection, person.user_id, intent.room_id)
+        await self._intents.submit(person.region, Told(person.user_id, intent, shift, at))
 
-    async def leave_all(self, person: Person, rooms: Iterable[UUID]) -> None:
-        """A connection is gone: take it out of its rooms, with a leave where it was the last."""
-        async with self.pools.transaction(person.region) as connection:
-            for room_id in sorted(rooms):  # one order, so that two of these cannot deadlock
-                if await _leave(connection, person.user_id, room_id):
-                    intent = Intent(uuid4(), "leave", room_id)
-                    receipt = (intent.event_id, person.user_id, intent.body_hash)
-                    await connection.fetchval(_RECEIVE, *receipt)
-                    await self._append(connection, person, intent)
+    async def lose(self, person: Person, room_id: UUID, at: datetime) -> None:
+        """A connection no longer holds a presence, and did not say so.
 
-    async def _append(self, connection: asyncpg.Connection, person: Person, intent: Intent) -> None:
-        written = await connection.fetchval(
-            _APPEND, intent.event_id, person.user_id, intent.kind, intent.room_id, self.clock()
+        Raises:
+            ProblemError: 503.
+        """
+        await self._losses.submit(person.region, Lost(person.user_id, room_id, at))
+
+    async def _take(self, region: Region, told: Sequence[Told]) -> list[Exception | None]:
+        outcomes = await self._in_register(
+            region,
+            _TAKE,
+            [each.intent.event_id for each in told],
+            [each.user_id for each in told],
+            [each.intent.body_hash for each in told],
+            [each.intent.kind for each in told],
+            [each.intent.entity_type for each in told],
+            [each.intent.entity_id for each in told],
+            [each.shift for each in told],
+            [each.at for each in told],
         )
-        # A room may close while people are inside: leaving it must still work.
-        if not written and intent.kind == "join":
-            raise ProblemError(404, "unknown_room", "There is no such room.")
+        return [_problem(outcome, each) for outcome, each in zip(outcomes, told, strict=True)]
+
+    async def _lose(self, region: Region, lost: Sequence[Lost]) -> list[Exception | None]:
+        await self._in_register(
+            region,
+            _LOSE,
+            [each.user_id for each in lost],
+            [each.room_id for each in lost],
+            [-1] * len(lost),
+            [each.at for each in lost],
+        )
+        return [None] * len(lost)
+
+    async def _in_register(self, region: Region, statement: str, *columns: list[Any]) -> Any:
+        for attempt in range(2):
+            try:
+                async with self._pools.transaction(region) as connection:
+                    return await connection.fetchval(
+                        statement, self._registration.id, *columns, self._linger, self._clock()
+                    )
+            except asyncpg.PostgresError as problem:
+                if problem.sqlstate != UNREGISTERED or attempt:
+                    raise
+                await self._registration.register(region)
+        raise AssertionError
 
 
-async def _leave(connection: asyncpg.Connection, user_id: UUID, room_id: UUID) -> bool:
-    row = await connection.fetchrow(_CONNECTIONS, room_id, user_id)
-    if row is None or not row["connections"]:
-        return False
-    # Who also joined over HTTP (serving.intake) is held there after the last connection.
-    last = row["connections"] == 1 and not row["held"]
-    await connection.execute(_LEAVE_LAST if last else _LEAVE_ONE, room_id, user_id)
-    return bool(last)
+def _problem(outcome: str, told: Told) -> ProblemError | None:
+    if outcome == "reused":
+        return ProblemError(
+            409,
+            "event_id_reused",
+            "This event_id stands for another event: make a new one for every intent.",
+        )
+    if outcome == "unknown":
+        kind = told.intent.entity_type
+        return ProblemError(404, f"unknown_{kind}", f"There is no such {kind}.")
+    return None

@@ -28,6 +28,7 @@ def serving_databases(
         Settings(
             _env_file=None,
             home=home,
+            presence_linger_ms=0,  # most tests are about something else than coming back
             database_url=server.uri(names[Region.GLOBAL]),
             eu_database_url=server.uri(names[Region.EU]),
         )

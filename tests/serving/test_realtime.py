@@ -2,88 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 import socketio
-import uvicorn
 
 from seda.database.regions import Region
-from serving.realtime.app import create_realtime
-from serving.server import bind
+from tests.serving.realtime_world import Client, Service, running
 from tests.serving.serving_world import Entity, Listener, World
-
-PATIENCE = 5.0
-
-
-class Client:
-    """A connected listener and the presence messages that came."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.io = socketio.AsyncClient(reconnection=False)
-        self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.io.on("presence", self.messages.put)
-
-    async def connect(self, auth: Any) -> "Client":
-        await self.io.connect(self.url, auth=auth, transports=["websocket"], wait_timeout=PATIENCE)
-        return self
-
-    async def ask(self, kind: str, room: Entity, event_id: UUID | None = None) -> dict[str, Any]:
-        event_id = event_id or uuid4()
-        return await self.send(kind, {"event_id": str(event_id), "room_id": str(room.id)})
-
-    async def send(self, kind: str, data: Any) -> dict[str, Any]:
-        return await self.io.call(f"presence:{kind}", data, timeout=PATIENCE)
-
-    async def message(self) -> dict[str, Any]:
-        return await asyncio.wait_for(self.messages.get(), PATIENCE)
-
-
-class Service:
-    """The running service; `client` connects somebody."""
-
-    def __init__(self, world: World, url: str) -> None:
-        self.world = world
-        self.url = url
-        self.clients: list[Client] = []
-
-    async def client(self, listener: Listener) -> Client:
-        auth = {"token": self.world.token(listener), "session_id": str(uuid4())}
-        client = await Client(self.url).connect(auth)
-        self.clients.append(client)
-        return client
-
-    async def until(self, query: str, expected: object, region: Region = Region.GLOBAL) -> None:
-        """Wait for a row: a disconnection is handled after the client has gone."""
-        for _ in range(100):
-            rows = self.world.sql(query, region=region)
-            if rows == expected:
-                return
-            await asyncio.sleep(0.05)
-        assert rows == expected
-
-
-@asynccontextmanager
-async def running(world: World) -> AsyncIterator[Service]:
-    listener = bind("127.0.0.1", 0, "SEDA_REALTIME_PORT")
-    app = create_realtime(world.settings, databases=world.databases)
-    config = uvicorn.Config(app, access_log=False, log_level="warning", lifespan="on")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.01)
-    service = Service(world, f"http://127.0.0.1:{listener.getsockname()[1]}")
-    try:
-        yield service
-    finally:
-        for client in service.clients:
-            await client.io.disconnect()
-        server.should_exit = True
-        await serving
 
 
 @pytest.fixture
@@ -185,15 +113,20 @@ async def test_only_the_actors_visible_friends_are_told(service: Service, world:
     others = [await service.client(each) for each in (stranger, follower, blocked, blocking)]
     watching, acting = await service.client(ada), await service.client(alex)
     await acting.ask("join", room)
-    assert await watching.message() == {
-        "room_id": str(room.id),
-        "text": "Alex is here — join them",
-        "count": 1,
-        "avatars": [{"name": "Alex", "avatar_url": "https://cdn.example/Alex.jpg"}],
-        "overflow": 0,
-    }
+    message = await watching.message()
+    assert message["rooms"] == [
+        {
+            "room_id": str(room.id),
+            "text": "Alex is here — join them",
+            "count": 1,
+            "avatars": [{"name": "Alex", "avatar_url": "https://cdn.example/Alex.jpg"}],
+            "overflow": 0,
+            "changes": 1,
+        }
+    ]
+    assert timedelta(0) < datetime.now(UTC) - datetime.fromisoformat(message["since"])
     await acting.io.disconnect()
-    assert (await watching.message())["count"] == 0
+    assert (await watching.room())["count"] == 0
     assert [client.messages.qsize() for client in (*others, acting)] == [0] * 5
 
 
@@ -207,7 +140,7 @@ async def test_who_hides_presence_tells_nobody(service: Service, world: World) -
     assert (await hidden.ask("join", room))["ok"] is True
     assert (await hidden.ask("leave", room))["ok"] is True
     await visible.ask("join", room)  # messages go out in order: this one is the first
-    message = await watching.message()
+    message = await watching.room()
     assert [face["name"] for face in message["avatars"]] == ["Alex"]
     assert watching.messages.empty()
 
@@ -218,7 +151,7 @@ async def test_eu_listeners_live_in_the_eu_database(service: Service, world: Wor
     world.befriend(eva, emil)
     watching, acting = await service.client(eva), await service.client(emil)
     await acting.ask("join", room)
-    assert (await watching.message())["count"] == 1
+    assert (await watching.room())["count"] == 1
     assert world.sql(PRESENT) == []
     assert world.sql(PRESENT, region=Region.EU) == [(1,)]
 
