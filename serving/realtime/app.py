@@ -16,6 +16,7 @@ from serving.realtime.fanout import Fanout
 from serving.realtime.gateway import Gateway
 from serving.realtime.held import HeldPresence
 from serving.realtime.intents import PresenceStore
+from serving.realtime.origins import allowed_origins
 
 LARGEST_MESSAGE_BYTES = 16_384
 
@@ -31,7 +32,10 @@ def create_realtime(
     It writes presence for everybody, so its connections are `service_role` (API-4).
     """
     server = socketio.AsyncServer(
-        async_mode="asgi", max_http_buffer_size=LARGEST_MESSAGE_BYTES, logger=False
+        async_mode="asgi",
+        max_http_buffer_size=LARGEST_MESSAGE_BYTES,
+        logger=False,
+        cors_allowed_origins=allowed_origins(settings),
     )
     exits = AsyncExitStack()
 
