@@ -88,6 +88,18 @@ class Tab:
         found: list[str] = self.run(script)
         return found
 
+    def unnamed(self) -> list[str]:
+        """The roles of what takes the keyboard's focus and has no name for a screen reader."""
+        nodes = self._call("Accessibility.getFullAXTree")["nodes"]
+        return [
+            node["role"]["value"]
+            for node in nodes
+            if not node["ignored"]
+            and not node.get("name", {}).get("value")
+            and node["role"]["value"] not in ("RootWebArea", "list")
+            and any(each["name"] == "focusable" for each in node.get("properties", ()))
+        ]
+
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         id = next(self._ids)
         self._socket.send(json.dumps({"id": id, "method": method, "params": parameters}))

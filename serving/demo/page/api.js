@@ -23,9 +23,10 @@ async function call(method, path, {token, body} = {}) {
     throw new Problem(OFFLINE);
   }
   const text = await response.text();
-  const answer = text ? JSON.parse(text) : null;
-  if (!response.ok) throw new Problem(answer ?? {status: response.status});
-  return answer;
+  if (response.ok) return text ? JSON.parse(text) : null;
+  const told = response.headers.get("Content-Type")?.startsWith("application/problem+json");
+  throw new Problem(told ? JSON.parse(text)
+                         : {status: response.status, detail: `The API answered ${response.status}.`});
 }
 
 export const listeners = () => call("GET", "demo/listeners");

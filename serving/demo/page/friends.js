@@ -8,6 +8,7 @@ import {flip} from "./motion.js";
 const element = (id) => document.getElementById(id);
 
 export class Friends {
+  #listener;
   #people = [];
   #inside = new Map();  // friend's id → {socket, room}
   #url;
@@ -30,7 +31,9 @@ export class Friends {
     this.#inside.clear();
     this.#people = [];
     this.#draw();
+    this.#listener = listener;
     const {friends} = await friendsOf(listener.id);
+    if (listener !== this.#listener) return;  // another one was chosen meanwhile
     this.#people = friends.map((row) => new Person(row));
     element("friend").replaceChildren(...this.#people.map((person) =>
       make("option", {value: person.id},

@@ -4,16 +4,17 @@ import {io} from "./socket.io.esm.min.js";
 import {Problem} from "./api.js";
 
 const ACKNOWLEDGED_WITHIN_MS = 5000;
-const HEARTBEAT_MS = 10_000;
+const HEARTBEAT_MS = 5 * 60_000;  // the service forgets who is silent for half an hour
 
 /** One person's connection; every attempt to connect brings a token that is still good. */
 export function connect(person, url) {
+  const session = uuid();
   const socket = io(url, {
     forceNew: true,
     transports: ["websocket"],
     auth: async (send) => {
       try {
-        send({token: await person.token({fresh: socket.wasRefused}), session_id: uuid()});
+        send({token: await person.token({fresh: socket.wasRefused}), session_id: session});
       } catch {
         send({});
       }

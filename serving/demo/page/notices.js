@@ -30,7 +30,7 @@ export function showToast(region, toast, visit) {
   expire(notice, TOAST_MS, OUT_RIGHT);
 }
 
-/** An undo bar that counts down to the server's limit. */
+/** An undo bar that counts down to the server's limit; its button. */
 export function offerUndo(region, text, until, undo) {
   const left = make("span.left");
   const button = make("button.link", {type: "button", onclick: async () => {
@@ -50,7 +50,7 @@ export function offerUndo(region, text, until, undo) {
   }
   tick();
   region.append(bar);
-  return close;
+  return button;
 }
 
 /** The detail of a problem, once while it stands there. */

@@ -81,11 +81,13 @@ function dismiss(item, kind) {
   return guarded(async () => {
     const {undo_until: until} = await page.listener.dismiss(item.id, kind);
     const listener = page.listener;
-    offerUndo(element("undo"), `${item.name}: ${consequence(kind)}`, new Date(until),
+    const inside = cards.get(item.id).contains(document.activeElement);
+    const button = offerUndo(element("undo"), `${item.name}: ${consequence(kind)}`, new Date(until),
       () => guarded(async () => {
         await listener.undo(item.id);
         if (listener === page.listener) await refresh();
       }));
+    if (inside) button.focus();  // the keyboard's place goes with the card
     page.items = page.items.filter((each) => each.id !== item.id);
     draw();
     cards.delete(item.id);
@@ -118,13 +120,15 @@ const renderPresence = atMostOncePer(RENDER_MS, () => guarded(async () => {
   await refresh({moves: true});
 }));
 
+const shows = (types) => page.kind === "feed" || types.includes(page.kind.slice(0, -1));
+
 function onPresence({rooms, since, ...only}) {
   rooms ??= [only];
   for (const {room_id: id, text, count, avatars, overflow} of rooms)
     told.set(id, {text, count, avatars, overflow});
   const names = rooms.map((room) => room.text || "Somebody left");
   log("presence", names.join("; "), since);
-  renderPresence();
+  if (shows(["room"])) renderPresence();
 }
 
 function onToast(toast) {
@@ -134,7 +138,7 @@ function onToast(toast) {
 
 function onFeedUpdated({entity_types: types, reason, at}) {
   log("feed", `New order of ${types.join("s, ")}s (${reason})`, at);
-  renderPresence();
+  if (shows(types)) renderPresence();
 }
 
 function log(kind, text, since) {
@@ -159,7 +163,12 @@ function listen() {
   page.socket?.end();
   connection("connecting", "Connecting");
   const socket = page.socket = connect(page.listener, realtime);
-  socket.on("connect", () => connection("live", "Live"));
+  let missed = false;
+  socket.on("connect", () => {
+    connection("live", "Live");
+    if (missed) renderPresence();
+    missed = true;
+  });
   socket.on("disconnect", () => connection("offline", "Offline, trying again"));
   socket.on("connect_error", (problem) => {
     connection("offline", "Offline, trying again", problem.data?.detail ?? problem.message);
