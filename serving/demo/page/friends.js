@@ -5,6 +5,7 @@ import {avatar, make} from "./elements.js";
 import {connect, intend} from "./live.js";
 import {flip} from "./motion.js";
 
+const IN_VIEW = 6;
 const element = (id) => document.getElementById(id);
 
 export class Friends {
@@ -43,12 +44,13 @@ export class Friends {
     this.#draw();
   }
 
-  /** Offer the rooms of these cards, keeping what was chosen; else the last one, which can rise. */
+  /** Offer the rooms of these cards, keeping what was chosen; else an empty one that is in view and
+   *  can rise. */
   offer(items) {
     const rooms = items.filter((item) => item.entity_type === "room");
     const select = element("room"), chosen = select.value;
     const kept = rooms.find((room) => room.entity_id === chosen)
-      ?? rooms.findLast((room) => !room.social.count) ?? rooms[0];
+      ?? rooms.findLast((room) => room.rank <= IN_VIEW && !room.social.count) ?? rooms[0];
     select.replaceChildren(...rooms.map((room) =>
       make("option", {value: room.entity_id}, room.name)));
     if (kept) select.value = kept.entity_id;
