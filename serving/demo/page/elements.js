@@ -19,7 +19,8 @@ export function make(name, attributes = {}, ...children) {
 export function hueOf(text) {
   let hash = 2166136261;
   for (const character of text) hash = Math.imul(hash ^ character.codePointAt(0), 16777619);
-  return (hash >>> 0) % 360;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  return ((hash ^ (hash >>> 13)) >>> 0) % 360;
 }
 
 /** A friend's picture over their initials, which stay where there is none or it does not load. */

@@ -18,13 +18,14 @@ function expire(notice, milliseconds, keyframes) {
   start();
 }
 
-/** A toast of the real-time service; `visit(room_id)` is what its button does. */
-export function showToast(region, toast, visit) {
+/** A toast of the real-time service; `visit()` shows the room of this name, where it is on the page. */
+export function showToast(region, toast, roomName, visit) {
   const gone = () => leave(notice, OUT_RIGHT);
   const notice = make("article.toast", {"data-room": toast.room_id, "data-id": toast.id},
     avatars(toast),
     make("p", {}, toast.text),
-    make("button.link", {type: "button", onclick: () => (visit(toast.room_id), gone())}, "Show room"),
+    roomName && make("button.link", {type: "button", onclick: () => (visit(), gone())},
+                     `Show ${roomName}`),
     make("button.quiet.icon", {type: "button", "aria-label": "Close", onclick: gone}, "✕"));
   region.append(notice);
   expire(notice, TOAST_MS, OUT_RIGHT);

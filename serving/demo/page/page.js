@@ -99,8 +99,11 @@ function why(item) {
   return guarded(async () => showWhy(element("why"), item, await page.listener.explain(item.id)));
 }
 
+const cardOf = (entityId) =>
+  element("feed").querySelector(`[data-entity="${CSS.escape(entityId)}"]`);
+
 function visit(roomId) {
-  const found = element("feed").querySelector(`[data-entity="${CSS.escape(roomId)}"]`);
+  const found = cardOf(roomId);
   if (!found) return;
   found.scrollIntoView({block: "center", behavior: "smooth"});
   found.querySelector("button").focus({preventScroll: true});
@@ -133,7 +136,9 @@ function onPresence({rooms, since, ...only}) {
 
 function onToast(toast) {
   log("toast", toast.text, toast.at);
-  showToast(element("toasts"), toast, visit);
+  const card = cardOf(toast.room_id);
+  showToast(element("toasts"), toast, card?.querySelector(".name").textContent,
+            () => visit(toast.room_id));
 }
 
 function onFeedUpdated({entity_types: types, reason, at}) {
