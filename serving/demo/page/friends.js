@@ -62,7 +62,7 @@ export class Friends {
     let inside = this.#inside.get(friendId);
     if (inside?.room.id === room.id) return;
     if (!inside) {
-      inside = {socket: connect(person, this.#url)};
+      inside = this.#connect(person);
       this.#inside.set(friendId, inside);
     } else {
       await intend(inside.socket, "presence:leave", inside.room.id);
@@ -79,6 +79,17 @@ export class Friends {
     }
     const next = this.#people[(this.#people.indexOf(person) + 1) % this.#people.length];
     element("friend").value = next.id;  // pressing again sends another friend after the first
+  }
+
+  /** Presence is per connection: one that is made again says again where the friend is. */
+  #connect(person) {
+    const inside = {socket: connect(person, this.#url), room: null};
+    let again = false;
+    inside.socket.on("connect", () => {
+      if (again) this.#guarded(() => intend(inside.socket, "presence:join", inside.room.id));
+      again = true;
+    });
+    return inside;
   }
 
   async #leave(person) {
