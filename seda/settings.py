@@ -184,6 +184,11 @@ class Settings(BaseSettings):
     )
     mock_providers_port: int = Field(8003, description="Port of `seda mock-providers`.")
 
+    @property
+    def offers_demo(self) -> bool:
+        """Whether the API has the demo page, which can speak for listeners of the sandbox."""
+        return self.env != "production"
+
     def home_directory(self) -> Path:
         """The absolute home, created on demand.
 

@@ -26,6 +26,7 @@ from serving import (
 from serving.authentication import TokenVerifier
 from serving.bounds import Bounds
 from serving.cursors import Cursors
+from serving.demo import routes as demo
 from serving.documentation import problem_responses
 from serving.draining import Draining
 from serving.impressions import ImpressionLog
@@ -68,7 +69,8 @@ def create_app(
         await pools.open()
         app.state.services = _services(settings, clock, pools, telemetry, limits, draining)
         await app.state.services.verifier.keys.prefetch()
-        yield
+        async with demo.opened(app, settings, held, clock):
+            yield
         await pools.close()
         if databases is None:
             held.close()
@@ -99,6 +101,8 @@ def create_app(
     app.include_router(devices.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    if settings.offers_demo:
+        app.include_router(demo.router)
     return app
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import typer
 
 from seda.cli import services
-from seda.cli.feed import describe, fetch_feed, print_feed, somebody, token_of
+from seda.cli.feed import describe, fetch_feed, print_feed, somebody
 from seda.cli.materialising import materialise
 from seda.cli.processes import Supervisor
 from seda.cli.progress import ShownProgress
@@ -18,6 +18,7 @@ from seda.cli.session import open_databases
 from seda.cli.signals import StopRequested, follow_make
 from seda.database.migrate import migrate
 from seda.database.regions import Databases, Region
+from seda.people.tokens import token_of
 from seda.sandbox.loading import refuse_production
 from seda.sandbox.profiles import PROFILES
 from seda.sandbox.seeding import seed_sandbox
@@ -42,7 +43,7 @@ def run_demo(profile: str, *, once: bool) -> None:
         token = _show_feeds(settings, databases, ports)
         if not once:
             _start_others(supervisor, environment, ports)
-            _show_addresses(ports, token)
+            _show_addresses(settings, ports, token)
             _stay(supervisor)
 
     _supervise(settings, work)
@@ -57,7 +58,7 @@ def run_services() -> None:
         _, environment = _open(settings, supervisor)
         _start_api(supervisor, environment, ports)
         _start_others(supervisor, environment, ports)
-        _show_addresses(ports, None)
+        _show_addresses(settings, ports, None)
         _stay(supervisor)
 
     _supervise(settings, work)
@@ -137,14 +138,14 @@ def _start_api(
     supervisor: Supervisor, environment: Mapping[str, str], ports: services.Ports
 ) -> None:
     typer.echo("Starting the API.")
-    supervisor.wait_until_ready(supervisor.start(services.api(environment, ports.api)))
+    supervisor.wait_until_ready(supervisor.start(services.api(environment, ports)))
 
 
 def _start_others(
     supervisor: Supervisor, environment: Mapping[str, str], ports: services.Ports
 ) -> None:
     typer.echo("Starting the real-time service and Dagster.")
-    realtime = supervisor.start(services.realtime(environment, ports.realtime))
+    realtime = supervisor.start(services.realtime(environment, ports))
     supervisor.wait_until_ready(realtime)
     services.start_dagster(supervisor, environment, ports.dagster)
 
@@ -155,20 +156,23 @@ def _show_feeds(settings: Settings, databases: Databases, ports: services.Ports)
     if listener is None:
         typer.echo("Nobody has a published feed yet: run `seda materialize`.")
         return None
-    token = token_of(settings, listener.sub, _TOKEN_LIFETIME)
+    token = token_of(settings, listener.sub, _TOKEN_LIFETIME, datetime.now(UTC))
     typer.echo("")
     print_feed(listener, fetch_feed(ports.api, token))
     european = somebody(databases, Region.EU)
     if european:
-        their_token = token_of(settings, european.sub, _TOKEN_LIFETIME)
+        their_token = token_of(settings, european.sub, _TOKEN_LIFETIME, datetime.now(UTC))
         feed = fetch_feed(ports.api, their_token)
         typer.echo(f"EU listener {european.name}: {describe(feed)}, served from the EU database")
     typer.echo("")
     return token
 
 
-def _show_addresses(ports: services.Ports, token: str | None) -> None:
-    typer.echo(f"\nDagster UI   http://{HOST}:{ports.dagster}")
+def _show_addresses(settings: Settings, ports: services.Ports, token: str | None) -> None:
+    typer.echo("")
+    if settings.offers_demo:
+        typer.echo(f"Demo page    http://{HOST}:{ports.api}/demo   (open this first)")
+    typer.echo(f"Dagster UI   http://{HOST}:{ports.dagster}")
     typer.echo(f"API          http://{HOST}:{ports.api}/docs")
     typer.echo(f"Real-time    http://{HOST}:{ports.realtime}/socket.io/ (Socket.IO)")
     if token:

@@ -4,7 +4,6 @@ import http.client
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +14,6 @@ from seda.cli.readiness import HOST
 from seda.cli.tables import new_table, print_table
 from seda.database.regions import Databases, Region
 from seda.errors import SedaError
-from seda.people.tokens import mint_token
-from seda.settings import Settings
 
 _SECONDS = 10.0
 _ITEMS = 12
@@ -43,10 +40,6 @@ class FeedError(SedaError):
     """The API did not give a feed."""
 
 
-class ForeignTokensError(SedaError):
-    """Tokens are not ours to mint."""
-
-
 @dataclass(frozen=True)
 class Person:
     """Somebody to show a feed of; `sub` is the subject of their token."""
@@ -62,27 +55,6 @@ def somebody(databases: Databases, region: Region) -> Person | None:
     with databases[region].transaction() as connection:
         row = connection.execute(_SOMEBODY).fetchone()
     return Person(row[0], UUID(row[1]), row[2], region) if row else None
-
-
-def token_of(settings: Settings, sub: UUID, lifetime: timedelta) -> str:
-    """A token that this platform's own services accept.
-
-    Raises:
-        ForeignTokensError: tokens are somebody else's to mint.
-    """
-    if settings.jwks_url or settings.env == "production":
-        reason = "SEDA_JWKS_URL is set" if settings.jwks_url else "SEDA_ENV is production"
-        raise ForeignTokensError(
-            f"{reason}, so only the identity provider mints tokens: sign in there."
-        )
-    return mint_token(
-        settings.signing_secret(),
-        sub,
-        audience=settings.jwt_audience,
-        lifetime=lifetime,
-        now=datetime.now(UTC),
-        issuer=settings.jwt_issuer,
-    )
 
 
 def fetch_feed(port: int, token: str, limit: int = _ITEMS) -> dict[str, Any]:

@@ -29,14 +29,15 @@ def token(
     hours: Annotated[float, typer.Option(min=0.01, help="How long it is valid.")] = 24.0,
 ) -> None:
     """Print a token to try the API with."""
-    from datetime import timedelta
+    from datetime import UTC, datetime, timedelta
 
-    from seda.cli.feed import token_of
     from seda.cli.session import open_databases
+    from seda.people.tokens import token_of
 
     with open_databases() as databases:
         subject = _subject(databases, user)
-        typer.echo(token_of(databases.settings, subject, timedelta(hours=hours)))
+        now = datetime.now(UTC)
+        typer.echo(token_of(databases.settings, subject, timedelta(hours=hours), now))
 
 
 def _subject(databases: "Databases", given: str) -> UUID:

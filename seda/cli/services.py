@@ -52,6 +52,10 @@ class Ports:
         )
         return cls(*claimed.values())
 
+    def environment(self) -> dict[str, str]:
+        """The ports that the two services know of each other."""
+        return {"SEDA_API_PORT": str(self.api), "SEDA_REALTIME_PORT": str(self.realtime)}
+
 
 def child_environment(settings: Settings, databases: Databases) -> dict[str, str]:
     """What every child runs with: this process's environment, and our databases and home by name.
@@ -88,26 +92,26 @@ def _require_dagster_database(databases: Databases) -> None:
         ) from problem
 
 
-def api(environment: Mapping[str, str], port: int) -> Service:
-    """The HTTP API."""
+def api(environment: Mapping[str, str], ports: Ports) -> Service:
+    """The HTTP API, whose demo page is told where the real-time service is."""
     return Service(
         "api",
         "The API",
         (sys.executable, "-m", "serving.api"),
-        {**environment, "SEDA_API_PORT": str(port)},
-        answers_http(port, "/readyz"),
+        {**environment, **ports.environment()},
+        answers_http(ports.api, "/readyz"),
         ready_within_seconds=120,
     )
 
 
-def realtime(environment: Mapping[str, str], port: int) -> Service:
-    """The Socket.IO service."""
+def realtime(environment: Mapping[str, str], ports: Ports) -> Service:
+    """The Socket.IO service, which lets the API's demo page in."""
     return Service(
         "realtime",
         "The real-time service",
         (sys.executable, "-m", "serving.realtime"),
-        {**environment, "SEDA_REALTIME_PORT": str(port)},
-        answers_http(port, "/readyz"),
+        {**environment, **ports.environment()},
+        answers_http(ports.realtime, "/readyz"),
         ready_within_seconds=120,
     )
 

@@ -8,6 +8,34 @@ from uuid import UUID
 
 import jwt
 
+from seda.errors import SedaError
+from seda.settings import Settings
+
+
+class ForeignTokensError(SedaError):
+    """Tokens are not ours to mint."""
+
+
+def token_of(settings: Settings, sub: UUID, lifetime: timedelta, now: datetime) -> str:
+    """A token that this platform's own services accept.
+
+    Raises:
+        ForeignTokensError: tokens are somebody else's to mint.
+    """
+    if settings.jwks_url or settings.env == "production":
+        reason = "SEDA_JWKS_URL is set" if settings.jwks_url else "SEDA_ENV is production"
+        raise ForeignTokensError(
+            f"{reason}, so only the identity provider mints tokens: sign in there."
+        )
+    return mint_token(
+        settings.signing_secret(),
+        sub,
+        audience=settings.jwt_audience,
+        lifetime=lifetime,
+        now=now,
+        issuer=settings.jwt_issuer,
+    )
+
 
 def mint_token(
     secret: str,

@@ -25,6 +25,7 @@ from serving.realtime.gateway import Gateway
 from serving.realtime.intents import IntentLog
 from serving.realtime.listening import Listening
 from serving.realtime.numbers import Numbers
+from serving.realtime.origins import allowed_origins
 from serving.realtime.processes import Registration
 from serving.realtime.status import Status
 from serving.realtime.toasts import Toasts
@@ -45,7 +46,10 @@ def create_realtime(
     It writes presence for everybody, so its connections are `service_role` (API-4).
     """
     server = socketio.AsyncServer(
-        async_mode="asgi", max_http_buffer_size=LARGEST_MESSAGE_BYTES, logger=False
+        async_mode="asgi",
+        max_http_buffer_size=LARGEST_MESSAGE_BYTES,
+        logger=False,
+        cors_allowed_origins=allowed_origins(settings),
     )
     exits = AsyncExitStack()
     numbers = Numbers()

@@ -1,4 +1,4 @@
-"""The API as a real process for tests: started, asked until it answers, stopped."""
+"""The services as real processes for tests: started, asked until they answer, stopped."""
 
 import os
 import signal
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 
@@ -49,12 +50,51 @@ class ApiProcess:
         return self.process.wait(timeout=20)
 
 
+_Kind = TypeVar("_Kind", bound=ApiProcess)
+
+
+@dataclass
+class RealtimeProcess(ApiProcess):
+    """A running real-time service; it is ready when it listens."""
+
+    def ready(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
 def api_process(world: World, folder: Path, **settings: str) -> Iterator[ApiProcess]:
     """The API over the world's databases, ready; settings by their environment names."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    settings = {"SEDA_API_PORT": str(free_port()), **settings}
+    with _process(
+        ApiProcess, "serving.api", settings["SEDA_API_PORT"], world, folder, settings
+    ) as it:
+        yield it
+
+
+@contextmanager
+def realtime_process(world: World, folder: Path, **settings: str) -> Iterator[RealtimeProcess]:
+    """The real-time service over the world's databases, likewise."""
+    settings = {"SEDA_REALTIME_PORT": str(free_port()), **settings}
+    port = settings["SEDA_REALTIME_PORT"]
+    with _process(RealtimeProcess, "serving.realtime", port, world, folder, settings) as running:
+        yield running
+
+
+@contextmanager
+def _process(
+    kind: type[_Kind], module: str, port: str, world: World, folder: Path, settings: dict[str, str]
+) -> Iterator[_Kind]:
     environment = {
         **os.environ,
         "SEDA_HOME": str(world.settings.home),
@@ -63,15 +103,12 @@ def api_process(world: World, folder: Path, **settings: str) -> Iterator[ApiProc
             f"SEDA_{name}DATABASE_URL": each.url
             for name, each in zip(("", "EU_"), world.databases, strict=True)
         },
-        "SEDA_API_PORT": str(port),
         **settings,
     }
-    log = folder / "api.log"
+    log = folder / f"{module}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "serving.api"], env=environment, stderr=output
-        )
-    running = ApiProcess(f"http://127.0.0.1:{port}", process, log)
+        process = subprocess.Popen([sys.executable, "-m", module], env=environment, stderr=output)
+    running = kind(f"http://127.0.0.1:{port}", process, log)
     try:
         running.wait_ready()
         yield running

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import httpx
 import psycopg
@@ -105,11 +105,13 @@ class World:
         genres: tuple[str, ...] = (),
         role: str = "user",
         deleted: bool = False,
+        sandboxed: bool = False,
     ) -> Listener:
+        """Who signed up has a random subject; who is sandboxed has one that a seed would make."""
         # A shard apart from the one before: a test's publications then do not replace each other.
         id = UUID(bytes=uuid4().bytes[:15] + bytes([self._people * 8 % 64]))
         self._people += 1
-        listener = Listener(id, uuid4(), region, name)
+        listener = Listener(id, uuid5(id, name) if sandboxed else uuid4(), region, name)
         self.sql(
             "insert into seda.users (id, auth_user_id, display_name, avatar_url, role, "
             "preferences, privacy_settings, deleted_at) values (%s, %s, %s, %s, %s, %s, %s, %s)",
