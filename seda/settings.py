@@ -183,6 +183,7 @@ class Settings(BaseSettings):
         "default: hashed words.",
     )
     mock_providers_port: int = Field(8003, description="Port of `seda mock-providers`.")
+    notifier_port: int = Field(8004, description="Port of the notifier's health.")
 
     @property
     def offers_demo(self) -> bool:

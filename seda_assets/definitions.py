@@ -24,6 +24,7 @@ from seda_assets.assets.learned import learned_rankers  # noqa: E402
 from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
 from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
 from seda_assets.assets.read_models import published_lists  # noqa: E402
+from seda_assets.assets.realtime import realtime_rankings  # noqa: E402
 from seda_assets.assets.sources import source_assets  # noqa: E402
 from seda_assets.assets.sql_models import sql_model_assets  # noqa: E402
 from seda_assets.assets.vector_search import (  # noqa: E402
@@ -38,7 +39,9 @@ from seda_assets.automation.jobs import (  # noqa: E402
     hourly,
     nightly,
     observe_sources,
+    realtime,
 )
+from seda_assets.automation.presence_sensor import presence_events  # noqa: E402
 from seda_assets.automation.schedules import schedules  # noqa: E402
 from seda_assets.automation.sensors import sensors  # noqa: E402
 from seda_assets.regional_files import RegionalFiles  # noqa: E402
@@ -63,6 +66,7 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             candidate_sets,
             ranked_recommendations,
             published_lists,
+            realtime_rankings,
             embedding_spend,
             embedding_breakers,
             shadow_agreement,
@@ -71,9 +75,9 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             migration_thresholds,
             offline_evaluation,
         ],
-        jobs=[nightly, evaluation, hourly, observe_sources, embed_catalogue],
+        jobs=[nightly, evaluation, hourly, observe_sources, embed_catalogue, realtime],
         schedules=schedules,
-        sensors=sensors,
+        sensors=[*sensors, presence_events],
         resources={"platform": platform, "io_manager": RegionalFiles(platform)},
     )
 

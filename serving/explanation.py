@@ -73,7 +73,7 @@ class Contribution(BaseModel):
 class LiveMovement(BaseModel):
     """What moves the item in its list just now."""
 
-    kind: Literal["friends_here", "listened", "skipped", "shown"]
+    kind: Literal["friends_here", "friends_left", "listened", "skipped", "shown"]
     places: float = Field(description="Places up (positive) or down from where it was published.")
     text: str
 

@@ -24,7 +24,7 @@ from seda.feedback.live_order import (
     movements,
     next_page,
 )
-from seda.publishing.cards import Reason, ids_in, with_first_reason
+from seda.publishing.cards import Reason, ids_in, with_first_reason, with_score
 from serving.authentication import Caller
 from serving.cursors import Source
 from serving.presence import NOBODY_JSON, room_block
@@ -94,6 +94,8 @@ class LiveList:
     """One published list and what is known now of its items; generation 0 is no list.
 
     Positions count from 0. `friends` are (count, friends as the database gives them) by position.
+    Where a real-time ranking stands on the list, `ranks` say where each position stands now, from
+    1, and `scores` what it scores.
     """
 
     entity_type: str
@@ -104,6 +106,8 @@ class LiveList:
     hidden: Collection[int | None] = ()
     moved: Mapping[int, tuple[Movement, ...]] = field(default_factory=dict)
     friends: Mapping[int, tuple[int, Any]] = field(default_factory=dict)
+    ranks: Sequence[int] = ()
+    scores: Sequence[float] = ()
 
     def movements_of(self, id: str) -> tuple[Movement, ...]:
         """What moves the recommendation of this id now; nothing if it is not in the list."""
@@ -120,6 +124,8 @@ class LiveList:
             count, friends = self.friends[position]
             social = room_block(count, friends, card)
         id, entity_id = ids_in(card)
+        if self.scores:
+            card = with_score(card, self.scores[position])
         for movement in self.moved.get(position, ()):
             if movement.kind == "listened":
                 card = with_first_reason(card, Reason(movement.kind, movement.text))
@@ -167,6 +173,8 @@ class PersonalLists:
         """Hidden base places, and the places by which live order moves the others."""
         hidden: set[int] = set()
         places: dict[int, float] = {}
+        if any(each.ranks for each in self.lists):
+            places = self._ranked_again()
         if any(each.hidden or each.moved for each in self.lists):
             for place, (each, position) in enumerate(self._order):
                 live = self.lists[each]
@@ -174,10 +182,23 @@ class PersonalLists:
                     hidden.add(place)
                 elif position in live.moved:
                     moved = live.moved[position]
-                    places[place] = (
+                    places[place] = places.get(place, 0.0) + (
                         moved[0].places if len(moved) == 1 else sum([each.places for each in moved])
                     )
         return hidden, places
+
+    def _ranked_again(self) -> dict[int, float]:
+        """By base place, how far real-time rankings move it: the places that a list has are given
+        to its items anew. Base places stay what pages have served."""
+        of_list: list[list[int]] = [[] for _ in self.lists]
+        for place, (each, _) in enumerate(self._order):
+            of_list[each].append(place)
+        return {
+            place: float(place - places[rank - 1])
+            for live, places in zip(self.lists, of_list, strict=True)
+            for place, rank in zip(places, live.ranks, strict=False)
+            if places[rank - 1] != place
+        }
 
 
 async def personal_lists(
@@ -213,7 +234,9 @@ async def personal_lists(
         rows[0]["user_id"],
         Source.STALE if expires and min(expires) <= now else Source.PERSONAL,
         tuple(
-            _live_list(found[kind], person) if kind in found else LiveList(kind, 0)
+            _live_list(found[kind], person, len(entity_types))
+            if kind in found
+            else LiveList(kind, 0)
             for kind in entity_types
         ),
     )
@@ -239,7 +262,7 @@ def _person(row: Any) -> _Person:
     )
 
 
-def _live_list(row: Any, person: _Person) -> LiveList:
+def _live_list(row: Any, person: _Person, lists: int) -> LiveList:
     cards, is_new = row["cards"], row["is_new"]
     if is_new is None:  # a generation from before the column
         is_new = ['"is_new":true' in card for card in cards]
@@ -252,12 +275,27 @@ def _live_list(row: Any, person: _Person) -> LiveList:
         position = positions[UUID(room).bytes]
         friends[position], seen[position] = (count, faces), seconds
     shown = {at: times for id, times in person.shown.items() if (at := position_of(id)) is not None}
-    facts = ListFacts(row["genres"] or (), shown, [position_of(id) for id in person.touched], seen)
+    facts = ListFacts(
+        row["genres"] or (), shown, [position_of(id) for id in person.touched], seen,
+        _owed_to_friends(row, lists),
+    )  # fmt: skip
     return LiveList(
         row["entity_type"], row["generation"], row["model_version"], cards, is_new,
         frozenset(map(position_of, person.suppressed)),
-        movements(facts, person.events), friends,
+        movements(facts, person.events), friends, row["ranks"] or (), row["scores"] or (),
     )  # fmt: skip
+
+
+def _owed_to_friends(row: Any, lists: int) -> dict[int, tuple[float, float]]:
+    """By position, the places that the list's own order gives for friends, and their presence then:
+    a place of one list is as many places as there are lists."""
+    return {
+        position: (lifted * lists, presence)
+        for position, (lifted, presence) in enumerate(
+            zip(row["lifts"] or (), row["presence"] or (), strict=False)
+        )
+        if lifted
+    }
 
 
 def _ids(array: bytes | None) -> list[bytes]:

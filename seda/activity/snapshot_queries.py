@@ -31,14 +31,14 @@ OWNED_PLAYLISTS = (
     "select owner_user_id, id, 1::float4 from seda.playlists where owner_user_id is not null"
 )
 
-_UNBLOCKED_FRIENDS = """
+UNBLOCKED_FRIENDS = """
     f.relationship_type = 'friend' and not exists (
         select from seda.friends b where b.relationship_type = 'block'
           and ((b.user_id = f.user_id and b.friend_user_id = f.friend_user_id)
             or (b.user_id = f.friend_user_id and b.friend_user_id = f.user_id)))"""
 FRIENDS = """
     select f.user_id, f.friend_user_id, 1::float4 from seda.friends f
-    where {friendship}""".replace("{friendship}", _UNBLOCKED_FRIENDS)
+    where {friendship}""".replace("{friendship}", UNBLOCKED_FRIENDS)
 # Anything but a plain false hides: a malformed setting must not give a person away.
 VISIBLE_PRESENCE = """
     select f.user_id, p.room_id, count(*)::float4,
@@ -48,7 +48,7 @@ VISIBLE_PRESENCE = """
     join seda.friends f on f.friend_user_id = p.user_id
     join seda.users u on u.id = p.user_id and u.deleted_at is null
          and coalesce(u.privacy_settings -> 'hide_presence', 'false') = 'false'
-    where {friendship} group by f.user_id, p.room_id""".replace("{friendship}", _UNBLOCKED_FRIENDS)
+    where {friendship} group by f.user_id, p.room_id""".replace("{friendship}", UNBLOCKED_FRIENDS)
 
 SUPPRESSED = """
     select user_id, entity_id, 1::float4 from seda.suppressions

@@ -86,7 +86,7 @@ def _ports(settings: Settings, *, once: bool) -> services.Ports:
     """Checked before anything is started; a demo that stops at once needs the API's alone."""
     if once:
         claimed = claim_ports({"SEDA_API_PORT": settings.api_port})
-        return services.Ports(api=claimed["SEDA_API_PORT"], realtime=0, dagster=0)
+        return services.Ports(api=claimed["SEDA_API_PORT"], realtime=0, notifier=0, dagster=0)
     return services.Ports.claim(settings)
 
 
@@ -144,9 +144,11 @@ def _start_api(
 def _start_others(
     supervisor: Supervisor, environment: Mapping[str, str], ports: services.Ports
 ) -> None:
-    typer.echo("Starting the real-time service and Dagster.")
+    typer.echo("Starting the real-time service, the notifier and Dagster.")
     realtime = supervisor.start(services.realtime(environment, ports))
+    notifier = supervisor.start(services.notifier(environment, ports.notifier))
     supervisor.wait_until_ready(realtime)
+    supervisor.wait_until_ready(notifier)
     services.start_dagster(supervisor, environment, ports.dagster)
 
 

@@ -34,6 +34,7 @@ class Ports:
 
     api: int
     realtime: int
+    notifier: int
     dagster: int
 
     @classmethod
@@ -47,6 +48,7 @@ class Ports:
             {
                 "SEDA_API_PORT": settings.api_port,
                 "SEDA_REALTIME_PORT": settings.realtime_port,
+                "SEDA_NOTIFIER_PORT": settings.notifier_port,
                 "SEDA_DAGSTER_PORT": settings.dagster_port,
             }
         )
@@ -112,6 +114,18 @@ def realtime(environment: Mapping[str, str], ports: Ports) -> Service:
         (sys.executable, "-m", "serving.realtime"),
         {**environment, **ports.environment()},
         answers_http(ports.realtime, "/readyz"),
+        ready_within_seconds=120,
+    )
+
+
+def notifier(environment: Mapping[str, str], port: int) -> Service:
+    """The worker that decides and delivers pushes."""
+    return Service(
+        "notifier",
+        "The notifier",
+        (sys.executable, "-m", "serving.notifier"),
+        {**environment, "SEDA_NOTIFIER_PORT": str(port)},
+        answers_http(port, "/readyz"),
         ready_within_seconds=120,
     )
 

@@ -21,7 +21,8 @@ MOST_BY_LISTENING = 6.0
 MOST_BY_SKIPS = 8.0
 MOST_BY_SHOWINGS = 5.0
 LEAST = 0.5
-"""A lift by one's own events that is smaller than this is none: it would move nothing."""
+"""A lift by one's own events, or beyond what an order owes to friends already, that is smaller than
+this is none: it would move nothing."""
 
 _GAINS = {"rec_click": 2.0, "listen_30s": 3.0, "room_join": 3.0}
 _LOSSES = {"track_skip": 4.0, "rec_dismiss": 4.0}
@@ -48,13 +49,15 @@ class ListFacts:
 
     `genres` are main genres, "" for none, and may be empty; `shown` counts the showings of
     the last 24 hours; `touched` a position (or None) per event; `friends` the seconds since each
-    friend who shows their presence was seen there.
+    friend who shows their presence was seen there; `included`, by position, what the list's own
+    order owes to friends: places, and their presence then, in (0, 1).
     """
 
     genres: Sequence[str] = ()
     shown: Mapping[int, int] = field(default_factory=dict)
     touched: Sequence[int | None] = ()
     friends: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    included: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,12 @@ class Movement:
     kind: str
     places: float
     text: str
+
+
+def _friends_here(lift: float) -> Movement:
+    if lift > 0:
+        return Movement("friends_here", lift, "Friends are here now")
+    return Movement("friends_left", lift, "Friends who were here have left")
 
 
 def presence_lift(seconds_ago: Iterable[float]) -> float:
@@ -82,18 +91,31 @@ def movements(facts: ListFacts, events: Sequence[OwnEvent]) -> dict[int, tuple[M
     longer count against it, and it is what shares its genre that rises.
     """
     moved: dict[int, list[Movement]] = {}
-    for position, seconds in facts.friends.items():
-        lift = presence_lift(seconds)
-        if lift > 0:
-            moved.setdefault(position, []).append(
-                Movement("friends_here", lift, "Friends are here now")
-            )
+    for position, lift in _presence_lifts(facts):
+        moved[position] = [_friends_here(lift)]
     answered = _move_by_events(facts, events, moved)
     for position, times in facts.shown.items():
         if position in answered:
             continue
         moved.setdefault(position, []).append(_shown_in_vain(times))
     return {position: tuple(each) for position, each in moved.items()}
+
+
+def _presence_lifts(facts: ListFacts) -> Iterable[tuple[int, float]]:
+    """What presence moves, beside what the list's own order owes to friends already.
+
+    Of the two the larger counts, never their sum; and what the order owes counts in the measure in
+    which the friends are still there, so that an item whose friends have left goes back.
+    """
+    for position, seconds in facts.friends.items():
+        if position not in facts.included and (lift := presence_lift(seconds)) > 0:
+            yield position, lift
+    for position, (owed, presence) in facts.included.items():
+        lift = presence_lift(facts.friends.get(position, ()))
+        still = min(1.0, lift / (MOST_BY_PRESENCE * presence))
+        more = max(lift, owed * still) - owed
+        if abs(more) >= LEAST:
+            yield position, more
 
 
 @lru_cache(maxsize=256)

@@ -15,10 +15,12 @@ import asyncpg
 from seda.social.copy import Face
 from seda.social.toasts import Candidate, Friend
 
+# Numbered values, so that both drivers run it: asyncpg, and psycopg's raw cursor.
+#
 # From those who came to their friends, and on to the friends who are there: what is read grows with
 # them, not with everybody who is connected. Plans are generic and know of no array's length, so
 # `offset 0` keeps look-ups look-ups. Anything but false hides, as in seda.friends_presence.
-_CANDIDATES = """
+CANDIDATES = """
     with came as materialized (
         select distinct a.actor_id, a.room_id
         from unnest($1::uuid[], $2::uuid[]) as a (actor_id, room_id)
@@ -92,7 +94,7 @@ async def load_candidates(
     Somebody who came and hides, or is gone again, is among nobody's `present`: `decide` drops it.
     """
     rows = await connection.fetch(
-        _CANDIDATES,
+        CANDIDATES,
         [arrival.actor_id for arrival in arrivals],
         [arrival.room_id for arrival in arrivals],
         list(viewers),

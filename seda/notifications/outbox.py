@@ -155,6 +155,7 @@ class _Taken:
             self.entity_type,
             self.entity_id,
             self.expires_at,
+            self.user_id,
         )
 
 

@@ -19,6 +19,7 @@ _NAMESPACE = UUID("6f2d9c1e-54a4-5f0e-9c6b-0f3f6f1f8a11").bytes
 ENTITY_TYPES = ("room", "playlist", "artist")
 _ENTITY_ID = '"entity_id":"'
 _REASONS = '"reasons":['
+_SCORE = ',"score":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,12 @@ def with_first_reason(stored: str, reason: Reason) -> str:
     before, key, after = stored.partition(_REASONS)
     comma = "" if after.startswith("]") else ","
     return f"{before}{key}{orjson.dumps(reason).decode()}{comma}{after}"
+
+
+def with_score(stored: str, score: float) -> str:
+    """A stored card with another score; the key cannot be mistaken either."""
+    before, key, after = stored.partition(_SCORE)
+    return f"{before}{key}{score:.6f}{after[after.index(',') :]}"
 
 
 def complete_card(stored: str, rank: int, social: str) -> str:

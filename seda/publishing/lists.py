@@ -15,12 +15,16 @@ from scipy import sparse
 
 from seda.publishing.cards import recommendation_id
 from seda.publishing.generations import CardRows, RecommendationRows
+from seda.recommender.delta import lifts_by_presence
 from seda.recommender.explain import ReasonKind, render
 from seda.recommender.features import column
 from seda.recommender.recommend import RankedLists
+from seda.recommender.terms import CONTRIBUTIONS
 
 SHOWN_AVATARS = 4
-_PRESENCE = column("friend_presence_count")
+_FRIENDS = column("friend_presence_count")
+_PRESENCE = column("presence")
+_PRESENCE_TERM = CONTRIBUTIONS.index("presence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +89,9 @@ class ListRenderer:
             model_version=self.model_version,
         )
         some = lengths > 0
+        contributions = lists.contributions[listed].astype(np.float64)
+        sums = contributions.sum(axis=1)
+        presence = np.nan_to_num(lists.features[listed][:, _PRESENCE])
         card_rows = CardRows(
             user_ids=user_ids[some],
             entity_types=np.full(int(some.sum()), self.entity_type),
@@ -95,6 +102,14 @@ class ListRenderer:
             cards=cards,
             is_new=is_new,
             genres=[self.names.main_genres[position] for position in positions.tolist()],
+            pool_sizes=lists.pool_sizes[some],
+            presence=presence,
+            lifts=lifts_by_presence(
+                sums,
+                sums - contributions[:, _PRESENCE_TERM],
+                presence,
+                np.concatenate([[0], np.cumsum(lengths)]),
+            ),
             created_at=created_at,
             expires_at=expires_at,
             model_version=self.model_version,
@@ -141,7 +156,7 @@ class ListRenderer:
         says with what probability it shows this, and what was ranked there.
         """
         features = _rows_json(_four_digits(lists.features[listed]))
-        present = np.nan_to_num(lists.features[listed][:, _PRESENCE]).astype(int).tolist()
+        present = np.nan_to_num(lists.features[listed][:, _FRIENDS]).astype(int).tolist()
         contexts = [
             b'{"surface":"feed","friend_presence_count":%d,"avatars_shown":%d,"is_new":%s,'
             b'"reasons":%s,"features":%s}'

@@ -74,7 +74,9 @@ class CardRows:
     `user_ids` `(n, 16) uint8`, `entity_types` `(n,)` names or positions in `ENTITY_TYPES`,
     `lengths` `(n,)` cards of each row; then all rows' cards in order: `recommendation_ids` and
     `entity_ids` `(m, 16) uint8`, `scores` `(m,) float32`, `cards` m JSON objects, `is_new`
-    `(m,) bool`, and `genres`, the main genre of each ("" for none).
+    `(m,) bool`, and `genres`, the main genre of each ("" for none). For a delta re-rank, where they
+    are known: `pool_sizes` `(n,)`, the candidates of each list; `presence` `(m,) float32`, the
+    friends who were there, and `lifts` `(m,) float32`, the places that each card owes to them.
     """
 
     user_ids: Ids
@@ -89,6 +91,9 @@ class CardRows:
     created_at: datetime | np.datetime64
     expires_at: datetime | np.datetime64
     model_version: str
+    pool_sizes: npt.NDArray[np.integer] | None = None
+    presence: npt.NDArray[np.float32] | None = None
+    lifts: npt.NDArray[np.float32] | None = None
 
     def codes(self) -> npt.NDArray[np.intp]:
         """Each row's position in `ENTITY_TYPES`."""
@@ -97,6 +102,7 @@ class CardRows:
     def columns(self, generation: int) -> dict[str, copy.Column]:
         """The rows as the table's columns."""
         rows = len(self.user_ids)
+        sizes = self.pool_sizes
         return {
             "generation": copy.constants(generation.to_bytes(8, "big"), rows),
             "user_id": copy.uuids(self.user_ids),
@@ -107,10 +113,25 @@ class CardRows:
             "cards": copy.text_arrays(self.cards, self.lengths),
             "is_new": copy.boolean_arrays(self.is_new, self.lengths),
             "genres": copy.text_arrays(self.genres, self.lengths),
+            "pool_size": copy.constants(None, rows) if sizes is None else copy.integers(sizes, 4),
+            "presence": _where_any(self.presence, self.lengths),
+            "lifts": _where_any(self.lifts, self.lengths),
             "model_version": copy.constants(self.model_version.encode(), rows),
             "created_at": _times(self.created_at, rows),
             "expires_at": _times(self.expires_at, rows),
         }
+
+
+def _where_any(
+    values: npt.NDArray[np.float32] | None, lengths: npt.NDArray[np.integer]
+) -> copy.Column:
+    """real[] of each row, empty where all of it is zero: most people have nobody anywhere."""
+    if values is None:
+        return copy.constants(None, len(lengths))
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    some = np.zeros(len(lengths), np.bool_)
+    some[owners[values != 0]] = True
+    return copy.float_arrays(values[some[owners]], np.where(some, lengths, 0))
 
 
 def _codes(entity_types: npt.NDArray[Any]) -> npt.NDArray[np.intp]:

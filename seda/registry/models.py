@@ -45,6 +45,16 @@ def get_active(connection: psycopg.Connection, name: str) -> ModelVersion:
     return ModelVersion(*row)
 
 
+def get_version(connection: psycopg.Connection, name: str, version: str) -> ModelVersion | None:
+    """One version of a model, whatever its stage; None where it is not registered."""
+    row = connection.execute(
+        "select name, version, kind, config from seda.model_registry "
+        "where name = %s and version = %s",
+        [name, version],
+    ).fetchone()
+    return ModelVersion(*row) if row else None
+
+
 def register(
     connection: psycopg.Connection, version: ModelVersion, metrics: dict[str, Any]
 ) -> None:

@@ -51,6 +51,15 @@ embed_catalogue = dg.define_asset_job(
     tags={"seda/cadence": "on change"},
 )
 
+realtime = dg.define_asset_job(
+    "realtime",
+    selection=dg.AssetSelection.assets(["seda", "realtime_rankings"]),
+    description="Lists ranked again for whom friends' coming and going concerns.",
+    executor_def=dg.in_process_executor,
+    # Seconds count: before what the night left waiting.
+    tags={"seda/cadence": "on change", "dagster/priority": "10"},
+)
+
 observe_sources = dg.define_asset_job(
     "observe_sources",
     selection=dg.AssetSelection.groups("sources", include_sources=True),

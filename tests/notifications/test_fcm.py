@@ -31,6 +31,7 @@ from seda.notifications.senders import (
     Refused,
     TryLater,
 )
+from seda.privacy.files import personal_files
 from seda.sandbox.mock_providers.running import MockServer
 from seda.settings import Settings
 from tests.embeddings.mock_server import mock_service
@@ -40,12 +41,13 @@ __all__ = ["mock_service"]
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 KEY = UUID("9d0c6f5e-6c5f-4d3e-9a51-0a6f0f4f6f11")
 DEVICE = "device-token-of-Ada"
+PERSON = UUID(int=5)
 
 
 def push(token: str = DEVICE) -> Push:
     return Push(
         KEY, token, "#techno", "Ben is here — join them", "room", UUID(int=7),
-        NOW + timedelta(minutes=15),
+        NOW + timedelta(minutes=15), PERSON,
     )  # fmt: skip
 
 
@@ -209,13 +211,29 @@ def settings(tmp_path: Path, **given: Any) -> Settings:
     return Settings(_env_file=None, home=tmp_path, **given)
 
 
-def test_without_settings_pushes_go_to_a_file_without_token_or_person(tmp_path: Path) -> None:
+def test_without_settings_pushes_go_to_a_file_of_the_person_without_the_token(
+    tmp_path: Path,
+) -> None:
     sender = open_sender(settings(tmp_path), Region.EU, lambda: NOW)
     assert isinstance(sender, LocalSink)
     assert [sender.send(push()), sender.send(push())] == [Delivered()] * 2
-    lines = (tmp_path / "sink" / "eu" / "pushes.jsonl").read_text().splitlines()
+    path = tmp_path / "sink" / "eu" / "pushes" / f"{PERSON}.jsonl"
+    assert personal_files(tmp_path, PERSON) == [path]
+    lines = path.read_text().splitlines()
     assert [json.loads(line)["idempotency_key"] for line in lines] == [str(KEY)] * 2
     assert DEVICE not in "".join(lines)
+
+
+def test_a_sink_forgets_what_is_old_and_keeps_the_rest(tmp_path: Path) -> None:
+    days = [0, 5, 9]
+    for day in days:
+        LocalSink(tmp_path, Region.EU, lambda day=day: NOW + timedelta(days=day)).send(push())
+    sink = LocalSink(tmp_path, Region.EU, lambda: NOW)
+    assert sink.forget(NOW + timedelta(days=6)) == 2
+    (line,) = sink.path_of(PERSON).read_text().splitlines()
+    assert json.loads(line)["sent_at"] == (NOW + timedelta(days=9)).isoformat()
+    assert sink.forget(NOW + timedelta(days=10)) == 1
+    assert personal_files(tmp_path, PERSON) == []
 
 
 def test_a_sink_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ _BY_TYPE: dict[str, Any] = {
     "text": "x", "date": "2026-11-20", "timestamp with time zone": "2026-11-20T12:00Z",
     "integer": 1, "bigint": 1, "smallint": 1, "real": 1, "double precision": 1, "bytea": b"x",
     "numeric": 1, "interval": "1 h", "jsonb": "{}", "boolean": False, "ARRAY": "{}",
-    "USER-DEFINED": "[1]", "bit varying": "1", "bit": "1",
+    "USER-DEFINED": "[1]", "bit varying": "1", "bit": "1", "xid8": "1",
 }  # fmt: skip
 
 

@@ -31,6 +31,7 @@ OWN = {
         (
             "activity_counts", "artist_follows", "experiment_assignments", "friends",
             "impression_pages", "impressions",
+            "realtime_rankings",
             "mv_user_top_candidates", "notification_log", "privacy_jobs", "recommendations",
             "region_directory", "room_members", "room_presence", "user_activity_summary",
             "user_profiles", "user_profiles_embedded", "user_vectors",

@@ -5,10 +5,10 @@ from pathlib import Path
 from alembic import op
 
 revision = "0011"
-down_revision = "0008"
+down_revision = "0010"
 
 _FOLDER = Path(__file__).parent.parent / "sql" / "0011"
-_REPLACED = ("0005/03_impressions.sql", "0005/04_live_lists.sql")
+_REPLACED = ("0005/03_impressions.sql", "0010/03_live_lists.sql")
 
 
 def upgrade() -> None:

@@ -1,26 +1,11 @@
--- A person's published lists with what happened since, in one call: as the caller, under row-level
--- security like any query. Steps and not one large join: each knows its generation, so that one
--- partition is opened and not all, and what is seldom there costs nothing when it is not. No step
--- sorts or hashes: the memory for that costs more than all the rows there are here.
---
--- generations are those that a reader started on, or null for what is served now.
---
--- Nothing if nobody has the token's subject; else a first row about the person (entity_type null)
--- and a row per list. Arrays of ids are in the wire format of arrays, which is matched faster where
--- it is read than here. suppressed, and shown in the last 24 hours (once per showing), are ids of
--- entities; events are [type, seconds ago, main genre of the entity], newest first, touched the
--- entities that they were about; present are [room, count, friends, seconds since each visible one
--- was seen].
---
--- acting is the role that the caller took, and is in the arguments so that a caller can take it in
--- the very statement that calls (a transaction of three statements costs more than the lists): the
--- call waits for what it is given. Under any other role nothing is read.
+-- As before; what was shown is read page by page.
 create or replace function seda.live_lists(
     acting text, types text[], generations bigint[], shards integer, at timestamptz
 ) returns table (
     user_id uuid, deleted boolean, suppressed bytea, shown bytea, events jsonb, touched bytea,
     entity_type text, generation bigint, expires_at timestamptz, model_version text,
-    entity_ids bytea, cards text[], is_new boolean[], genres text[], present jsonb
+    entity_ids bytea, cards text[], is_new boolean[], genres text[], present jsonb,
+    ranks smallint[], scores real[], presence real[], lifts real[]
 ) language plpgsql stable
 -- A plan that was made while a table was empty is kept: it must not read the whole of it.
 set enable_seqscan = off as $$
@@ -37,6 +22,7 @@ declare
     ages double precision[];
     about uuid[];
     happened jsonb;
+    moved record;
 begin
     if acting is distinct from 'authenticated' or current_user <> 'authenticated' then
         raise insufficient_privilege using message = 'Lists are read as the person they are of.';
@@ -81,7 +67,8 @@ begin
              where n.user_id = me and n.shown_at > at - interval '24 hours'
              order by n.shown_at desc limit 200) i),
         happened, array_send(about), null::text, null::bigint, null::timestamptz, null::text,
-        null::bytea, null::text[], null::boolean[], null::text[], null::jsonb;
+        null::bytea, null::text[], null::boolean[], null::text[], null::jsonb,
+        null::smallint[], null::real[], null::real[], null::real[];
     if mine is null then
         wanted := '{}';
     elsif wanted is null then
@@ -94,6 +81,9 @@ begin
             end if;
         end loop;
     end if;
+    select o.generation, o.ranks, o.scores, o.presence, o.lifts into moved
+    from seda.realtime_rankings o
+    where mine is not null and o.user_id = me and o.entity_type = 'room' and o.expires_at > at;
     foreach served in array coalesce(wanted, '{}') loop
         return query
         select me, gone, null::bytea, null::bytea, null::jsonb, null::bytea,
@@ -103,7 +93,13 @@ begin
                case when l.entity_type = 'room' then (
                    select jsonb_agg(jsonb_build_array(f.room_id, f.friend_count, f.friends,
                        array(select extract(epoch from at - each) from unnest(f.seen_at) as each)))
-                   from seda.friends_presence(l.entity_ids) f) end
+                   from seda.friends_presence(l.entity_ids) f) end,
+               case when l.entity_type = 'room' and moved.generation = served then moved.ranks end,
+               case when l.entity_type = 'room' and moved.generation = served then moved.scores end,
+               case when l.entity_type = 'room' and moved.generation = served
+                    then moved.presence else l.presence end,
+               case when l.entity_type = 'room' and moved.generation = served
+                    then moved.lifts else l.lifts end
         from seda.mv_user_top_candidates l
         where l.generation = served and l.user_id = me and l.entity_type = any (types)
           -- A generation may have types for which another one is served.

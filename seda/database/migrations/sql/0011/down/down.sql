@@ -43,4 +43,3 @@ create policy own_select on seda.impressions for select to authenticated
 create policy own_insert on seda.impressions for insert to authenticated
     with check (user_id = (select seda.current_user_id()));
 grant select, insert on seda.impressions to authenticated;
-drop function seda.live_lists(text, text[], bigint[], integer, timestamptz);

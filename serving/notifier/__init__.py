@@ -1,0 +1,1 @@
+"""The notifier: decides pushes when friends come, and delivers them from the outbox."""
