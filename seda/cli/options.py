@@ -24,3 +24,11 @@ class EntityType(StrEnum):
     ARTIST = "artist"
     PLAYLIST = "playlist"
     ROOM = "room"
+
+
+class ReplayScenario(StrEnum):
+    """How moves are spread over time, as in `seda.sandbox.replay.schedule`."""
+
+    STEADY = "steady"
+    BURST = "burst"
+    CONCERT = "concert"
