@@ -32,3 +32,10 @@ class ReplayScenario(StrEnum):
     STEADY = "steady"
     BURST = "burst"
     CONCERT = "concert"
+
+
+class ReplayWay(StrEnum):
+    """How a replay's moves get in."""
+
+    ROWS = "rows"
+    API = "api"

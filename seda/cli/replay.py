@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seda.cli.options import RegionName, ReplayScenario
+from seda.cli.options import RegionName, ReplayScenario, ReplayWay
 from seda.errors import SedaError
 
 if TYPE_CHECKING:
     from seda.database.regions import RegionalDatabase
     from seda.sandbox.replay.figures import Report
+    from seda.sandbox.replay.intake import Intake
     from seda.sandbox.replay.replaying import Stage
     from seda.sandbox.replay.schedule import Plan
     from seda.settings import Settings
@@ -40,9 +41,16 @@ def replay(
         ),
     ] = ReplayScenario.STEADY,
     seed: Annotated[int, typer.Option(help="Another seed moves other people.")] = 7,
+    through: Annotated[
+        ReplayWay,
+        typer.Option(help="rows: many people at once, in the database; api: POST /events each."),
+    ] = ReplayWay.ROWS,
     region: Annotated[RegionName, typer.Option(help="Whose people.")] = RegionName.GLOBAL,
     processes: Annotated[int, typer.Option(min=1, help="Processes of the clients.")] = 1,
     rooms: Annotated[int, typer.Option(min=2, help="Most rooms to move among.")] = 500,
+    patience: Annotated[
+        float, typer.Option(min=0.1, help="Seconds of silence after which the rest is lost.")
+    ] = 10,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Also write a page with the plot.")
     ] = None,
@@ -50,7 +58,7 @@ def replay(
         Path | None, typer.Option(metavar="FILE.png", help="Also write the plot alone.")
     ] = None,
 ) -> None:
-    """Let people join and leave rooms, and measure what their friends' clients hear.
+    """Let people come and go, and time what their friends hear.
 
     The services must run (`seda up`). Exits with 1 if a change was lost or came twice.
     """
@@ -58,7 +66,6 @@ def replay(
     from seda.cli.session import open_databases
     from seda.database.regions import Region
     from seda.sandbox.loading import refuse_production
-    from seda.sandbox.replay.intake import RowIntake
     from seda.sandbox.replay.replaying import replay as run_replay
     from seda.sandbox.replay.schedule import Plan, Scenario
     from seda.settings import load_settings
@@ -66,12 +73,15 @@ def replay(
     settings = load_settings()
     refuse_production(settings, "seda replay")
     _refuse_nowhere(report, plot)
-    _refuse_silence(settings.realtime_port)
+    _refuse_silence("SEDA_REALTIME_PORT", settings.realtime_port)
+    if through is ReplayWay.API:
+        _refuse_silence("SEDA_API_PORT", settings.api_port)
     plan = Plan(Scenario(scenario.value), rate, seconds, burst or 10 * rate, seed)
     with open_databases(settings) as databases, ShownProgress() as progress:
         database = databases[Region(region.value)]
-        stage = _stage(database, settings, plan, clients, processes, rooms)
-        measured = run_replay(stage, plan, RowIntake(database), progress)
+        stage = _stage(database, settings, plan, clients, rooms, processes, patience)
+        intake = _intake(database, settings, stage, through.value)
+        measured = run_replay(stage, plan, intake, progress)
     _show(measured, report, plot)
     if not measured.faithful:
         raise typer.Exit(1)
@@ -82,8 +92,9 @@ def _stage(
     settings: "Settings",
     plan: "Plan",
     clients: int,
-    processes: int,
     rooms: int,
+    processes: int,
+    patience: float,
 ) -> "Stage":
     from datetime import timedelta
 
@@ -103,7 +114,28 @@ def _stage(
         viewers=viewers,
         tokens=[token_of(settings, crowd.subs[viewer], lifetime) for viewer in viewers],
         processes=processes,
+        patience=patience,
         watched=tuple(("real-time service", pid) for pid in _listening(settings.realtime_port)),
+    )
+
+
+def _intake(
+    database: "RegionalDatabase", settings: "Settings", stage: "Stage", through: str
+) -> "Intake":
+    from datetime import timedelta
+
+    from seda.cli.feed import token_of
+    from seda.cli.readiness import HOST
+    from seda.sandbox.replay.api_intake import ApiIntake
+    from seda.sandbox.replay.intake import RowIntake
+
+    if through == ReplayWay.ROWS:
+        return RowIntake(database, timedelta(milliseconds=settings.presence_linger_ms))
+    subs = dict(zip(stage.crowd.people, stage.crowd.subs, strict=True))
+    lifetime = timedelta(hours=_TOKEN_HOURS)
+    return ApiIntake(
+        f"http://{HOST}:{settings.api_port}",
+        lambda person: token_of(settings, subs[person], lifetime),
     )
 
 
@@ -142,7 +174,7 @@ def _refuse_nowhere(*files: Path | None) -> None:
             )
 
 
-def _refuse_silence(port: int) -> None:
+def _refuse_silence(setting: str, port: int) -> None:
     import socket
 
     from seda.cli.readiness import HOST
@@ -152,7 +184,7 @@ def _refuse_silence(port: int) -> None:
     except OSError as problem:
         raise NoServiceError(
             f"Nothing listens on port {port}: start the services with `seda up`, or set "
-            "SEDA_REALTIME_PORT to where they are."
+            f"{setting} to where they are."
         ) from problem
 
 

@@ -17,8 +17,7 @@ from seda.progress import Progress
 from seda.sandbox.replay.figures import Heard, Messages, Toasts, Told
 from seda.sandbox.replay.listeners import Seat, run_listeners
 
-_DRAIN_SECONDS: Final = 10.0
-_QUIET_SECONDS: Final = 2.0
+_QUIET_SECONDS: Final = 1.0
 """After everything was heard: long enough for what should not come."""
 _ANSWER_SECONDS: Final = 120.0
 _GOODBYE_SECONDS: Final = 10.0
@@ -75,16 +74,15 @@ class ClientProcesses:
                 if kind == "connected":
                     self._progress.advance(value)
 
-    async def drain(self, expected: int) -> None:
-        """Until so many changes were heard, or nothing comes any more; then a while longer."""
-        deadline, quiet_since, before = time.time() + _DRAIN_SECONDS, time.time(), -1
-        while time.time() < deadline:
+    async def drain(self, expected: int, patience: float) -> None:
+        """Until so many changes were heard and no more, or none came for `patience` seconds."""
+        before, quiet_since = -1, time.monotonic()
+        while True:
             await asyncio.sleep(0.1)
-            heard = self._count_changes()
+            heard, now = self._count_changes(), time.monotonic()
             if heard != before:
-                before, quiet_since = heard, time.time()
-                deadline = quiet_since + _DRAIN_SECONDS
-            if heard >= expected and time.time() - quiet_since > _QUIET_SECONDS:
+                before, quiet_since = heard, now
+            if now - quiet_since > (_QUIET_SECONDS if heard >= expected else patience):
                 return
 
     def heard(self) -> Heard:

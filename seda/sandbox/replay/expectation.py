@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from seda.sandbox.replay.figures import Difference
 from seda.sandbox.replay.schedule import Schedule
 
 
@@ -19,16 +20,6 @@ class Graph:
     friends: NDArray[np.int32]
     blocks: NDArray[np.int32]
     hidden: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Moves that viewers should have heard of, did, did not, and heard of too often."""
-
-    expected: int
-    delivered: int
-    lost: int
-    duplicated: int
 
 
 def hearing(graph: Graph, viewers: NDArray[np.int32]) -> sparse.csr_array:

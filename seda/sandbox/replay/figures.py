@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from seda.sandbox.replay.expectation import Difference
 from seda.sandbox.replay.schedule import Plan
 from seda.social.toasts import APART, TOASTS_PER_SESSION
 
@@ -15,6 +14,16 @@ SATURATED: Final = 0.85
 """From this share of a core on, a client process is slow itself."""
 # Two toasts of one transaction's clock and of ours may be a little nearer than they were decided.
 _TOLERANCE: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Moves that viewers should have heard of, did, did not, and heard of too often."""
+
+    expected: int
+    delivered: int
+    lost: int
+    duplicated: int
 
 
 @dataclass(frozen=True, eq=False)

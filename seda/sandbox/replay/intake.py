@@ -31,41 +31,56 @@ from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[])
     as e(event_id, user_id, kind, room_id, occurred_at)
 """
 _ENTER = """
-insert into seda.room_presence as p
-    (room_id, user_id, connections, joined_at, last_seen_at, held_until)
-select room_id, user_id, 0, occurred_at, occurred_at, occurred_at + $4
-from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as e(user_id, room_id, occurred_at)
-order by room_id, user_id
-on conflict (room_id, user_id) do update
-set held_until = greatest(p.held_until, excluded.held_until),
-    last_seen_at = greatest(p.last_seen_at, excluded.last_seen_at)
+with entered as (
+    insert into seda.room_presence as p
+        (room_id, user_id, connections, joined_at, last_seen_at, held_until)
+    select room_id, user_id, 0, $4::timestamptz, moment, moment + $5::interval
+    from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as e(user_id, room_id, moment)
+    order by room_id, user_id
+    on conflict (room_id, user_id) do update
+    set held_until = greatest(p.held_until, excluded.held_until), departure = null,
+        last_seen_at = greatest(p.last_seen_at, excluded.last_seen_at)
+    returning room_id, user_id, joined_at, xmax = 0 as fresh
+)
+select seda.announce_presence(
+    '+', array_agg(user_id), array_agg(room_id), array_agg(joined_at))
+from entered where fresh having count(*) > 0
 """
 _LEAVE = """
-delete from seda.room_presence p
-using unnest($1::uuid[], $2::uuid[]) as e(user_id, room_id)
-where p.user_id = e.user_id and p.room_id = e.room_id and p.connections = 0
+with going as (
+    update seda.room_presence p
+    set held_until = least(p.held_until, $4::timestamptz + $5::interval), departure = 'said'
+    from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as e(user_id, room_id, moment)
+    where p.user_id = e.user_id and p.room_id = e.room_id and p.connections = 0
+      and p.held_until <= e.moment + $6::interval
+    returning p.room_id, p.user_id, p.held_until
+)
+select seda.announce_presence(
+    '~', array_agg(user_id), array_agg(room_id), array_agg(held_until))
+from going having count(*) > 0
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One person enters or leaves one room; `id` makes it happen once."""
+    """One person enters or leaves one room at a moment; `id` makes it happen once."""
 
     id: UUID
     user_id: UUID
     room_id: UUID
     joins: bool
+    at: datetime
 
-    def event(self, at: datetime) -> Event:
+    def event(self, now: datetime) -> Event:
         """The move as the event that an app would send."""
         return checked_event(
             id=self.id,
             type="join" if self.joins else "leave",
             entity_type="room",
             entity_id=self.room_id,
-            occurred_at=at,
+            occurred_at=self.at,
             props={},
-            now=at,
+            now=now,
         )
 
 
@@ -85,8 +100,9 @@ class Intake(Protocol):
 class RowIntake:
     """Straight into the database, as `service_role`."""
 
-    def __init__(self, database: RegionalDatabase) -> None:
-        self._database = database
+    def __init__(self, database: RegionalDatabase, linger: timedelta) -> None:
+        """`linger`: for how long who leaves may come back without having left."""
+        self._database, self._linger = database, linger
 
     async def open(self) -> None:
         self._connection: asyncpg.Connection = await asyncpg.connect(
@@ -109,19 +125,21 @@ class RowIntake:
         return len(taken)
 
     async def _write(self, moves: Sequence[Move], now: datetime) -> None:
-        people, rooms = [each.user_id for each in moves], [each.room_id for each in moves]
-        kinds = ["join" if each.joins else "leave" for each in moves]
-        times = [now] * len(moves)
         await self._connection.execute(
-            _APPEND, [each.id for each in moves], people, kinds, rooms, times
+            _APPEND,
+            [move.id for move in moves],
+            [move.user_id for move in moves],
+            ["join" if move.joins else "leave" for move in moves],
+            [move.room_id for move in moves],
+            [move.at for move in moves],
         )
-        for joins, statement in ((True, _ENTER), (False, _LEAVE)):
-            some = [each for each in moves if each.joins is joins]
-            arrays = [each.user_id for each in some], [each.room_id for each in some]
-            if some and joins:
-                await self._connection.execute(statement, *arrays, times[: len(some)], HELD)
-            elif some:
-                await self._connection.execute(statement, *arrays)
+        enter, leave = (_ENTER, now, HELD), (_LEAVE, now, self._linger, HELD)
+        for joins, (statement, *lasts) in ((True, enter), (False, leave)):
+            some = [move for move in moves if move.joins is joins]
+            people, rooms = [move.user_id for move in some], [move.room_id for move in some]
+            if some:
+                moments = [move.at for move in some]
+                await self._connection.execute(statement, people, rooms, moments, *lasts)
 
     async def close(self) -> None:
         await self._connection.close()

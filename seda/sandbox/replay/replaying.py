@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ from seda.sandbox.replay.meters import Meters
 from seda.sandbox.replay.schedule import Plan, Schedule
 from seda.sandbox.replay.sending import Sending
 
+PATIENCE_SECONDS: Final = 10.0
+"""How long nothing may come before what is missing is lost."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stage:
@@ -40,6 +44,7 @@ class Stage:
     viewers: NDArray[np.int32]
     tokens: Sequence[str]
     processes: int = 1
+    patience: float = PATIENCE_SECONDS
     watched: tuple[tuple[str, int], ...] = ()
 
 
@@ -73,7 +78,7 @@ async def _run(
         await sending.run()
         loads = meters.end()
         progress.start("Waiting for the last messages", 1)
-        await clients.drain(int(expected.sum()))
+        await clients.drain(int(expected.sum()), stage.patience)
         progress.advance(1)
     finally:
         await intake.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
@@ -83,6 +84,7 @@ class Sending:
             crowd.people[schedule.actors[index]],
             crowd.rooms[schedule.rooms[index]],
             bool(schedule.joins[index]),
+            datetime.now(UTC),
         )
 
     def sent(self) -> Sent:

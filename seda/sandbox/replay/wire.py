@@ -51,10 +51,7 @@ class Client:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 self._socket = await self._session.ws_connect(self._url + _PATH, max_msg_size=0)
-                await self._expect(_OPEN)
-                auth = orjson.dumps({"token": token, "session_id": session_id})
-                await self._socket.send_str(_CONNECTED + auth.decode())
-                await self._expect(_CONNECTED)
+                await self._sign_in({"token": token, "session_id": session_id})
         except (aiohttp.ClientError, OSError, TimeoutError) as problem:
             raise ConnectionRefusedError(
                 f"The real-time service at {self._url} does not let a client in "
@@ -93,6 +90,15 @@ class Client:
             await self._socket.send_str(_CLOSED)
         await self._socket.close()
         await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def _sign_in(self, auth: dict[str, str]) -> None:
+        try:
+            await self._expect(_OPEN)
+            await self._socket.send_str(_CONNECTED + orjson.dumps(auth).decode())
+            await self._expect(_CONNECTED)
+        except BaseException:
+            await self._socket.close()
+            raise
 
     async def _expect(self, kind: str) -> None:
         message = await self._socket.receive()

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seda.sandbox.replay.expectation import (
-    Difference,
     Graph,
     compare,
     count_by_cell,
     expected_changes,
     hearing,
 )
+from seda.sandbox.replay.figures import Difference
 from seda.sandbox.replay.schedule import Plan, Scenario, make_schedule
 
 PEOPLE = 8

@@ -8,9 +8,9 @@ import pytest
 
 from seda.sandbox.replay.client_processes import merge
 from seda.sandbox.replay.drawing import draw
-from seda.sandbox.replay.expectation import Difference
 from seda.sandbox.replay.figures import (
     CLIENTS,
+    Difference,
     Heard,
     Load,
     Messages,
