@@ -11,6 +11,7 @@ from seda.cli import (
     embeddings,
     evaluation,
     people,
+    replay,
     running,
     state,
     vectors,
@@ -40,6 +41,7 @@ app.add_typer(vectors.vectors, name="vectors")
 app.command("embed-server")(embedding.embed_server)
 app.add_typer(embeddings.embeddings, name="embeddings")
 app.command("mock-providers")(embedding.mock_providers)
+app.command()(replay.replay)
 app.command()(people.token)
 app.command()(state.status)
 app.command()(state.reset)

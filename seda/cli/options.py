@@ -24,3 +24,18 @@ class EntityType(StrEnum):
     ARTIST = "artist"
     PLAYLIST = "playlist"
     ROOM = "room"
+
+
+class ReplayScenario(StrEnum):
+    """How moves are spread over time, as in `seda.sandbox.replay.schedule`."""
+
+    STEADY = "steady"
+    BURST = "burst"
+    CONCERT = "concert"
+
+
+class ReplayWay(StrEnum):
+    """How a replay's moves get in."""
+
+    ROWS = "rows"
+    API = "api"

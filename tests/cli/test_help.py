@@ -32,6 +32,7 @@ COMMANDS = [
     ["embeddings", "fill"],
     ["embeddings", "promote"],
     ["embeddings", "override"],
+    ["replay"],
     ["token"],
     ["status"],
     ["reset"],

@@ -1,0 +1,284 @@
+"""A world with people who come and go while what serves them is killed with -9, and its tables."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import numpy as np
+import psutil
+
+from seda.database.embedded import EmbeddedServer
+from seda.database.migrate import migrate
+from seda.database.regions import Databases, Region
+from seda.people.tokens import mint_token
+from seda.sandbox.friend_graphs import seed_friend_graph
+from seda.sandbox.replay.crowd import Crowd, load_crowd
+from seda.sandbox.replay.schedule import Plan, Scenario, make_schedule
+from seda.sandbox.replay.stubborn import Step, Stubborn
+from seda.settings import Settings
+
+FOUNDED = datetime(2026, 11, 1, tzinfo=UTC)
+
+# What must be the same, whatever was killed. Events that nobody sent (a leave of who was lost)
+# have ids of their own, so they would show.
+TABLES = {
+    "social_events": "select event_id, user_id, kind, entity_type, entity_id "
+    "from seda.social_events order by event_id, kind",
+    "event_receipts": "select event_id, user_id, body_hash from seda.event_receipts order by 1",
+    "room_presence": "select room_id, user_id, connections, held_until is null "
+    "from seda.room_presence order by 1, 2",
+    "toast_caps": "select user_id, cardinality(sessions) from seda.toast_caps order by 1",
+    "push_caps": "select user_id from seda.push_caps order by 1",
+}
+BROKEN_CAPS = """
+select count(*) from (
+    select decided_at - lag(decided_at) over (partition by user_id order by decided_at) as apart,
+           count(*) over (partition by user_id, session_id) as sent
+    from seda.notification_log where channel = 'toast' and decision = 'sent') told
+where apart < interval '10 minutes' or sent > 3
+"""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a drill is: `clients` of the people move at `rate`, then everybody settles down."""
+
+    people: int
+    clients: int
+    rate: float
+    seconds: float
+    rooms: int = 40
+    seed: int = 7
+
+
+@dataclass
+class Outcome:
+    """The final tables, and what it took."""
+
+    tables: dict[str, list[tuple[Any, ...]]]
+    broken_caps: int
+    repeats: int
+    connections: int
+    killed: list[str] = field(default_factory=list)
+
+
+class Service:
+    """A process of ours that is started again as it was."""
+
+    def __init__(self, module: str, environment: dict[str, str], log: Path) -> None:
+        self._command = [sys.executable, "-m", *module.split()]
+        self._environment, self._log = environment, log
+        self.start()
+
+    def start(self) -> None:
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdout=output, stderr=output
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def kill(self) -> None:
+        """With -9, and start it again."""
+        self._process.kill()
+        self._process.wait()
+        self.start()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Scene:
+    """A durable server of its own, a friend graph, and a real-time service."""
+
+    def __init__(self, folder: Path, size: Size) -> None:
+        self.size, self.folder = size, folder
+        self.server = EmbeddedServer(folder / "pg")
+        self.port = free_port()
+        self.settings = Settings(
+            _env_file=None,
+            home=folder / "home",
+            database_url=self.server.uri("one"),
+            eu_database_url=self.server.uri("two"),
+        )
+        self.databases = Databases(self.settings)
+        migrate(self.databases)
+        seed_friend_graph(
+            self.databases,
+            people=size.people,
+            rooms=size.rooms + size.clients,
+            seed=size.seed,
+            now=FOUNDED,
+        )
+        self.crowd = load_crowd(self.databases[Region.GLOBAL], size.rooms + size.clients)
+        environment = {
+            **os.environ,
+            "SEDA_HOME": str(self.settings.home_directory()),
+            "SEDA_DATABASE_URL": self.databases[Region.GLOBAL].url,
+            "SEDA_EU_DATABASE_URL": self.databases[Region.EU].url,
+            "SEDA_REALTIME_PORT": str(self.port),
+        }
+        log = folder / "realtime.log"
+        self.services = {"real-time": Service("serving.realtime", environment, log)}
+
+    def victims(self) -> dict[str, Callable[[], None]]:
+        """What may be killed, by name."""
+        killing = {name: service.kill for name, service in self.services.items()}
+        return {**killing, "database": self.kill_database}
+
+    def kill_database(self) -> None:
+        """The server and all its processes, with -9; then start it again."""
+        pid = self.server.pid()
+        assert pid is not None
+        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+        psutil.wait_procs(processes, timeout=20)
+        for _ in range(40):
+            try:
+                self.server._server.ensure_postgres_running()
+                return
+            except Exception:
+                time.sleep(0.25)
+        raise RuntimeError("the database does not start again")
+
+    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
+        with self.databases[Region.GLOBAL].connect() as connection:
+            return {name: connection.execute(query).fetchall() for name, query in TABLES.items()}
+
+    def broken_caps(self) -> int:
+        with self.databases[Region.GLOBAL].connect() as connection:
+            return int(connection.execute(BROKEN_CAPS).fetchone()[0])
+
+    def token(self, sub: UUID) -> str:
+        return mint_token(
+            self.settings.signing_secret(), sub, audience="authenticated",
+            lifetime=timedelta(hours=6), now=datetime.now(UTC),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        for service in self.services.values():
+            service.stop()
+        self.server.stop()
+
+
+@contextmanager
+def scene(size: Size) -> Iterator[Scene]:
+    """A scene, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="seda-kills-"))
+    folder.chmod(0o755)
+    made = Scene(folder, size)
+    try:
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def steps_of(crowd: Crowd, size: Size) -> dict[int, list[Step]]:
+    """By client: moves at random, then one into a room of their own, where they stay."""
+    ids = np.random.default_rng([size.seed, 2])
+    plan = Plan(Scenario.STEADY, size.rate, size.seconds, size.rate, size.seed)
+    schedule = make_schedule(plan, size.clients, size.rooms)
+    steps: dict[int, list[Step]] = {client: [] for client in range(size.clients)}
+
+    def add(client: int, at: float, room: int, joins: bool) -> None:
+        id = UUID(bytes=ids.bytes(16), version=4)
+        steps[client].append(Step(at, id, crowd.rooms[room], joins))
+
+    for at, client, room, joins in zip(
+        schedule.at.tolist(), schedule.actors.tolist(), schedule.rooms.tolist(),
+        schedule.joins.tolist(), strict=True,
+    ):  # fmt: skip
+        add(client, at, room, joins)
+    end = float(schedule.at[-1]) + 1
+    for client in range(size.clients):
+        add(client, end, size.rooms + client, True)
+    return steps
+
+
+async def run(scene: Scene, kills: list[tuple[float, str]], settle_seconds: float) -> Outcome:
+    """Everybody's steps, with these kills at these moments; the tables after everything settled."""
+    size, crowd = scene.size, scene.crowd
+    steps = steps_of(crowd, size)
+    viewers = crowd.viewers(size.clients, size.seed).tolist()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        clients = [
+            Stubborn(
+                session, f"http://127.0.0.1:{scene.port}", scene.token(crowd.subs[viewer]),
+                f"drill-{number}", lambda *_: None,
+            )
+            for number, viewer in enumerate(viewers)
+        ]  # fmt: skip
+        await asyncio.gather(*(client.stay(0) for client in clients))
+        started = asyncio.get_running_loop().time()
+        killing = asyncio.create_task(_kill(scene, kills, started))
+        async with asyncio.TaskGroup() as group:
+            for number, client in enumerate(clients):
+                group.create_task(client.carry_out(steps[number], started))
+        await killing
+        await asyncio.gather(*(client.stay(settle_seconds) for client in clients))
+        tables, broken = scene.tables(), scene.broken_caps()
+        await asyncio.gather(*(client.close() for client in clients))
+    return Outcome(
+        tables,
+        broken,
+        sum(client.repeats for client in clients),
+        sum(client.connections for client in clients),
+        [name for _, name in kills],
+    )
+
+
+async def _kill(scene: Scene, kills: list[tuple[float, str]], started: float) -> None:
+    victims, loop = scene.victims(), asyncio.get_running_loop()
+    for at, name in kills:
+        await asyncio.sleep(max(0.0, started + at - loop.time()))
+        await asyncio.to_thread(victims[name])
+
+
+def random_kills(
+    names: list[str], count: int, seconds: float, seed: int
+) -> list[tuple[float, str]]:
+    """So many kills at random moments of the first part of the run, every name in turn."""
+    rng = np.random.default_rng([seed, 3])
+    moments = np.sort(rng.uniform(0.1, 0.85, count)) * seconds
+    return [(float(at), names[place % len(names)]) for place, at in enumerate(moments)]
+
+
+def differences(one: Outcome, other: Outcome) -> dict[str, tuple[int, int]]:
+    """By table, how many rows only the one and only the other has; nothing where none differ."""
+    found = {}
+    for name, rows in one.tables.items():
+        first, second = set(rows), set(other.tables[name])
+        if rows != other.tables[name]:
+            found[name] = len(first - second), len(second - first)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
