@@ -31,7 +31,7 @@ def pair(ranked: RankedWorld) -> tuple[Listener, Listener]:
 async def _order(api, person: Listener) -> list[str]:
     page = names(await api.page("/recommendations/rooms", person, limit=30))
     # What is shown in vain sinks: not what this is about.
-    api.world.sql("delete from seda.impressions", region=person.region)
+    api.world.sql("delete from seda.impression_pages", region=person.region)
     return page
 
 
