@@ -36,7 +36,7 @@ class ApiProcess:
             return False
 
     def wait_ready(self) -> None:
-        for _ in range(400):
+        for _ in range(1200):
             assert self.process.poll() is None, self.log.read_text()
             if self.ready():
                 return
