@@ -1,9 +1,9 @@
 // What an app does with the official client, which lies beside this file; says it as one JSON object.
-// The argument: {url, token, friend_token, room_id, toast}.
+// The argument: {url, token, friend_token, room_id}.
 
 import {io} from "./socket.io.mjs";
 
-const {url, token, friend_token: friendToken, room_id: roomId, toast} = JSON.parse(process.argv[2]);
+const {url, token, friend_token: friendToken, room_id: roomId} = JSON.parse(process.argv[2]);
 const uuid = () => crypto.randomUUID();
 const connection = (auth) => io(url, {auth, forceNew: true, transports: ["websocket"],
                                       reconnection: false});
@@ -23,7 +23,7 @@ said.transport = listener.io.engine.transport.name;
 const friend = connection({token: friendToken, session_id: uuid()});
 await once(friend, "connect");
 const told = once(listener, "presence");
-const toasted = toast ? once(listener, "toast") : null;
+const toasted = once(listener, "toast");
 said.joined = await intend(friend, "presence:join", roomId);
 said.presence = await told;
 said.toast = await toasted;

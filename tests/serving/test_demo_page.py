@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -168,6 +169,34 @@ def test_a_friend_who_walks_in_is_seen_and_the_room_rises(scene: Scene) -> None:
     tab.click("[aria-label='Ben leaves']")
     scene.until_text(f"{scene.card(last)} .social", "Cleo is here — join them")
     assert scene.world.sql("select user_id from seda.room_presence") == [(scene.cleo.id,)]
+
+
+def test_a_toast_slides_in_once_and_leads_to_its_room(scene: Scene) -> None:
+    tab, last = scene.tab, scene.rooms[-1]
+    scene.send(scene.ben, last)
+    scene.until_text("#toasts .toast p", "Ben is here — join them")
+    assert tab.texts("#toasts .toast .avatar") == ["B"]
+    assert tab.run("document.getElementById('toasts').ariaLive") == "polite"
+    assert tab.texts("#toasts .toast .link") == ["Show #room 6"]
+    tab.click("#toasts .toast .link")
+    tab.until(f"document.querySelector('{scene.card(last)}').contains(document.activeElement)")
+    tab.until("!document.querySelector('#toasts > *')")
+
+    scene.send(scene.cleo, last)  # within ten minutes of the toast
+    scene.until_text(f"{scene.card(last)} .social", "2 of your friends are in #room 6 right now")
+    assert tab.texts("#toasts .toast") == []
+
+
+def test_a_new_generation_is_read_when_the_service_says_so(scene: Scene) -> None:
+    tab, world = scene.tab, scene.world
+    tab.click("input[value=artists]")
+    scene.until_names(["artist 1", "artist 2"])
+    world.publish(scene.ada, world.entities("artist", 3)[1:])
+    news = {"users": [str(scene.ada.id)], "entity_types": ["artist"], "reason": "import",
+            "at": datetime.now(UTC).isoformat()}  # fmt: skip
+    world.sql("select pg_notify('seda_feed_updated', %s)", json.dumps(news))
+    scene.until_names(["artist 2", "artist 3"])
+    scene.until_text("#log", "New order of artists (import)")
 
 
 def test_a_friend_who_hides_is_not_seen(scene: Scene) -> None:

@@ -52,13 +52,13 @@ async def _run(folder: Path, **arguments: object) -> dict[str, Any]:
     return said
 
 
-async def test_it_connects_joins_and_hears_of_friends(world: World, tmp_path: Path) -> None:
+async def test_it_connects_joins_and_is_toasted(world: World, tmp_path: Path) -> None:
     ada, ben, room = world.person("Ada"), world.person("Ben"), world.entity("room", "electronic")
     world.befriend(ada, ben)
     async with running(world) as service:
         said = await _run(
             tmp_path, url=service.url, token=world.token(ada), friend_token=world.token(ben),
-            room_id=str(room.id), toast=False,
+            room_id=str(room.id),
         )  # fmt: skip
         await service.until("select count(*) from seda.room_presence", [(0,)])
     assert said["refused"]["data"]["status"] == 401
@@ -66,7 +66,9 @@ async def test_it_connects_joins_and_hears_of_friends(world: World, tmp_path: Pa
     assert said["refused"]["message"] == said["refused"]["data"]["detail"]
     assert said["transport"] == "websocket"
     assert said["joined"]["ok"] is True
-    assert "Ben is here — join them" in json.dumps(said["presence"], ensure_ascii=False)
+    (told,) = said["presence"]["rooms"]
+    assert (told["room_id"], told["text"]) == (str(room.id), "Ben is here — join them")
+    assert (said["toast"]["room_id"], said["toast"]["text"]) == (str(room.id), told["text"])
     assert said["nowhere"]["ok"] is False
     assert said["nowhere"]["problem"]["code"] == "unknown_room"
     assert said["left"]["ok"] is True

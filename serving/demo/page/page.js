@@ -125,8 +125,7 @@ const renderPresence = atMostOncePer(RENDER_MS, () => guarded(async () => {
 
 const shows = (types) => page.kind === "feed" || types.includes(page.kind.slice(0, -1));
 
-function onPresence({rooms, since, ...only}) {
-  rooms ??= [only];
+function onPresence({rooms, since}) {
   for (const {room_id: id, text, count, avatars, overflow} of rooms)
     told.set(id, {text, count, avatars, overflow});
   const names = rooms.map((room) => room.text || "Somebody left");
