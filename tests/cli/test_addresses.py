@@ -11,7 +11,7 @@ from seda.settings import Settings
 
 def _shown(capsys: pytest.CaptureFixture[str], env: Literal["local", "production"]) -> list[str]:
     settings = Settings(_env_file=None, env=env)
-    _show_addresses(settings, Ports(api=8000, realtime=8001, dagster=3000), None)
+    _show_addresses(settings, Ports(api=8000, realtime=8001, notifier=8004, dagster=3000), None)
     return capsys.readouterr().out.split()
 
 
