@@ -114,11 +114,22 @@ async def test_what_was_shown_in_vain_gives_way_by_a_few_places(api, world: Worl
     ada = world.person("Ada")
     artists = world.entities("artist", 12)
     world.publish(ada, artists)
-    pages = [names(await api.page("/recommendations/artists", ada, limit=3)) for _ in range(30)]
+    pages = []
+    for _ in range(30):
+        pages.append(names(await api.page("/recommendations/artists", ada, limit=3)))
+        world.sql("update seda.impression_pages set shown_at = shown_at - interval '11 minutes'")
     assert pages[0] == pages[1] == ["artist 1", "artist 2", "artist 3"]
     assert pages[2] == ["artist 1", "artist 2", "artist 4"]  # two showings weigh two places
     assert {name for page in pages for name in page} <= {f"artist {n}" for n in range(1, 9)}
     assert pages[-1] == pages[0]  # at most five places: everything near the top is as tired
+
+
+async def test_a_page_that_is_read_again_soon_was_shown_once(api, world: World) -> None:
+    ada = world.person("Ada")
+    world.publish(ada, world.entities("artist", 12))
+    pages = [await api.page("/recommendations/artists", ada, limit=3) for _ in range(8)]
+    assert {tuple(names(page)) for page in pages} == {("artist 1", "artist 2", "artist 3")}
+    assert world.sql("select count(*) from seda.impressions") == [(24,)]
 
 
 async def test_pages_lose_and_repeat_nothing_while_everything_moves(api, world: World) -> None:
