@@ -119,9 +119,12 @@ HOLD_FRIENDS = _of("""
             select friend_user_id from seda.friends
             where user_id = l.user_id and relationship_type = 'friend' offset 0) f
         cross join lateral (
-            select user_id from seda.room_presence where user_id = f.friend_user_id offset 0) p)
+            select user_id from seda.room_presence
+            where user_id = f.friend_user_id and departure is distinct from 'said' offset 0) p)
     for share of u
 """)
+# Who said that they left lingers, and their leave is read already: nothing would come after it. A
+# lost connection's leave is yet to come, if it does.
 SIGHTINGS = _of("""
     insert into sightings
     select l.place, p.room_id, ln(1 - %(attention)s * exp(-least(50, greatest(0, extract(
@@ -130,7 +133,7 @@ SIGHTINGS = _of("""
     cross join lateral (select * from seda.friends where user_id = l.user_id offset 0) f
     cross join lateral (
         select user_id, room_id, last_seen_at from seda.room_presence
-        where user_id = f.friend_user_id offset 0) p
+        where user_id = f.friend_user_id and departure is distinct from 'said' offset 0) p
     join seda.users u on u.id = p.user_id and {visible}
     where {unblocked}
 """)

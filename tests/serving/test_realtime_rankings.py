@@ -99,6 +99,16 @@ async def test_who_left_since_gives_back_what_the_order_owes_to_them(api, ranked
     assert await _order(api, ada) == published
 
 
+def test_who_said_that_they_left_is_gone_though_they_linger(ranked, pair) -> None:
+    ada, ben = pair
+    ranked.event(ben, "join", ranked.order(ada)[20])
+    for departure, written in (("lost", 1), ("said", 0)):
+        ranked.world.sql("update seda.room_presence set departure = %s", departure)
+        ranked.world.sql("update seda.event_cursors set transaction_id = '0'")
+        assert ranked.rerank().written == written
+    assert ranked.overlays() == []
+
+
 async def test_friends_of_the_night_are_not_counted_again_by_day(api, ranked) -> None:
     world = ranked.world
     ada, ben = world.person("Ada"), world.person("Ben")
