@@ -2,9 +2,10 @@
 
 From the stored row of the generation that was shown, or of a newer one; when no generation holds it
 any more, from its impression, for 30 days. Nothing is ranked again: terms, features and score are
-those of the night.
+those of the night, or of the real-time ranking that stands on it.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -52,9 +53,14 @@ select me.id as user_id, me.deleted_at is not null as deleted,
        coalesce(r.entity_id, s.entity_id) as entity_id, r.id is not null as kept,
        coalesce(r.generation, s.generation) as generation,
        coalesce(r.model_version, s.model_version) as model_version,
-       r.rank, r.score, r.created_at, r.data_versions, r.context,
+       coalesce(o.ranks[r.rank], r.rank) as rank, r.score, r.data_versions, r.context,
+       coalesce(o.computed_at, r.created_at) as created_at,
+       o.scores[r.rank] as score_now, o.signals[r.rank] as signal_now,
+       o.presence[r.rank] as presence_now,
        coalesce(r.signals, s.features) as signals, r.contributions, s.shown_at, s.position
 from me left join seen s on true left join stored r on true
+left join seda.realtime_rankings o on o.user_id = me.id and o.generation = r.generation
+    and o.entity_type = r.entity_type and o.expires_at > $2
 """
 
 _OF_FALL_BACK = {
@@ -87,7 +93,7 @@ class Explanation(BaseModel):
     source: Literal["recommendation", "impression"] = Field(
         description="The stored row, or, when no generation holds it any more, what was shown."
     )
-    rank: int | None = Field(description="In its list, as published.")
+    rank: int | None = Field(description="In its list, as published or ranked again since.")
     score: float | None
     reasons: list[ReasonShown]
     contributions: list[Contribution] = Field(description="Largest first.")
@@ -163,6 +169,15 @@ async def explanation(services: WithServices, caller: WithCaller, id: UUID) -> R
 def _document(id: UUID, row: Any, live: Sequence[Movement]) -> dict[str, Any]:
     context = orjson.loads(row["context"]) if row["kept"] else {}
     contributions = _named(CONTRIBUTIONS, row["contributions"])
+    signals, features = _named(INPUTS, row["signals"]), _named(FEATURES, context.get("features"))
+    score = row["score"]
+    if row["score_now"] is not None:
+        # Presence is all that changed, so all of the change is its contribution.
+        if contributions:
+            contributions["presence"] += _logit(row["score_now"]) - _logit(score)
+        score = row["score_now"]
+        signals |= {"presence": row["signal_now"]}
+        features |= {"presence": row["presence_now"], "friend_presence_count": None}
     fall_back = _OF_FALL_BACK.get(row["model_version"])
     return {
         "id": id,
@@ -170,14 +185,14 @@ def _document(id: UUID, row: Any, live: Sequence[Movement]) -> dict[str, Any]:
         "entity_id": str(row["entity_id"]),
         "source": "recommendation" if row["kept"] else "impression",
         "rank": row["rank"],
-        "score": row["score"],
+        "score": score,
         "reasons": context.get("reasons", [fall_back] if fall_back else []),
         "contributions": [
             {"term": term, "contribution": value}
             for term, value in sorted(contributions.items(), key=lambda each: -abs(each[1]))
         ],
-        "features": _named(FEATURES, context.get("features")),
-        "signals": _named(INPUTS, row["signals"]),
+        "features": features,
+        "signals": signals,
         "model_version": row["model_version"],
         "generation": row["generation"],
         "data_versions": orjson.loads(row["data_versions"]) if row["kept"] else {},
@@ -186,6 +201,11 @@ def _document(id: UUID, row: Any, live: Sequence[Movement]) -> dict[str, Any]:
         "position": row["position"],
         "live": live,
     }
+
+
+def _logit(score: float) -> float:
+    inside = min(max(score, 1e-9), 1 - 1e-9)
+    return math.log(inside / (1 - inside))
 
 
 def _named(names: Sequence[str], values: Sequence[Any] | None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def demo(
 def up() -> None:
     """Start the services on what is in the databases.
 
-    The API, the real-time service and Dagster; they stay up until Ctrl-C.
+    The API, the real-time service, the notifier and Dagster; they stay up until Ctrl-C.
     """
     from seda.cli.demo import run_services
 

@@ -22,13 +22,18 @@ def _of(text: str, **parts: str) -> str:
     return text
 
 
-# Plans of tables that were empty a moment ago: look-ups, whatever the planner believes.
-LOOK_UPS = "set local enable_hashjoin = off; set local enable_mergejoin = off"
+# Plans over tables that were empty a moment ago: look-ups, whatever the planner believes, so that
+# what is read grows with the people concerned. `offset 0` keeps the order of a look-up.
+LOOK_UPS = """
+    set local enable_hashjoin = off;
+    set local enable_mergejoin = off;
+    set local enable_seqscan = off
+"""
 
 TABLES = """
     create temp table concerned (user_id uuid not null, shard text not null) on commit drop;
     create temp table lists (
-        place integer not null, user_id uuid not null, generation bigint not null,
+        place integer primary key, user_id uuid not null unique, generation bigint not null,
         model_version text not null, entity_ids uuid[] not null, is_new boolean[] not null,
         pool_size integer not null, presence real[] not null
     ) on commit drop;
@@ -36,7 +41,7 @@ TABLES = """
         place integer not null, room_id uuid not null, log float4 not null
     ) on commit drop;
     create temp table staged (
-        place integer not null, ranks real[] not null, scores real[] not null,
+        place integer primary key, ranks real[] not null, scores real[] not null,
         presence real[] not null, signals real[] not null, lifts real[] not null
     ) on commit drop;
 """
@@ -56,7 +61,8 @@ _CONCERNED = _of("""
           and e.kind in ('join', 'leave')
     ), friends as (
         select f.user_id from actors a join seda.users u on u.id = a.user_id and {visible}
-        join seda.friends f on f.friend_user_id = a.user_id
+        cross join lateral (
+            select * from seda.friends where friend_user_id = a.user_id offset 0) f
         where {unblocked}
     ), due as (
         select r.user_id from seda.realtime_rankings r join served s on s.id = r.user_id
@@ -98,27 +104,37 @@ PEOPLE = """
 LISTED = _of("""
     select l.place, l.is_new[r.rank], r.score, coalesce(l.presence[r.rank], 0)::float4,
            {signals}
-    from lists l
-    join seda.recommendations r on r.generation = l.generation and r.user_id = l.user_id
-        and r.entity_type = 'room' and cardinality(r.signals) = {inputs}
+    from lists l cross join lateral (
+        select rank, score, signals from seda.recommendations
+        where generation = l.generation and user_id = l.user_id
+          and entity_type = 'room' and cardinality(signals) = {inputs} offset 0) r
     order by l.place, r.rank
 """)
 # Who is counted cannot hide before this transaction is over: then the trigger finds its overlays.
 HOLD_FRIENDS = _of("""
     select from seda.users u
-    where u.id in (select f.friend_user_id from lists l join seda.friends f on f.user_id = l.user_id
-                   where f.relationship_type = 'friend')
-      and exists (select from seda.room_presence p where p.user_id = u.id) and {visible}
+    where {visible} and u.id in (
+        select p.user_id from lists l
+        cross join lateral (
+            select friend_user_id from seda.friends
+            where user_id = l.user_id and relationship_type = 'friend' offset 0) f
+        cross join lateral (
+            select user_id from seda.room_presence
+            where user_id = f.friend_user_id and departure is distinct from 'said' offset 0) p)
     for share of u
 """)
+# Who said that they left lingers, and their leave is read already: nothing would come after it. A
+# lost connection's leave is yet to come, if it does.
 SIGHTINGS = _of("""
     insert into sightings
     select l.place, p.room_id, ln(1 - %(attention)s * exp(-least(50, greatest(0, extract(
                epoch from %(now)s - p.last_seen_at)::float8 / %(stale_after)s))))
     from lists l
-    join seda.friends f on f.user_id = l.user_id
-    join seda.users u on u.id = f.friend_user_id and {visible}
-    join seda.room_presence p on p.user_id = u.id
+    cross join lateral (select * from seda.friends where user_id = l.user_id offset 0) f
+    cross join lateral (
+        select user_id, room_id, last_seen_at from seda.room_presence
+        where user_id = f.friend_user_id and departure is distinct from 'said' offset 0) p
+    join seda.users u on u.id = p.user_id and {visible}
     where {unblocked}
 """)
 # A room without a place counts among the candidates, where the night would have proposed it.

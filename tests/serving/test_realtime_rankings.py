@@ -1,6 +1,7 @@
 """Real-time rankings: who gets one, what it says, how the feed reads it, and when it goes."""
 
 import json
+import math
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -9,7 +10,7 @@ import pytest
 from seda.database.regions import Region
 from seda.publishing.overlays import CHANNEL, LIFETIME
 from seda.recommender.ranking import LinearWeights
-from tests.serving.ranked_world import RankedWorld
+from tests.serving.ranked_world import WEIGHTS, RankedWorld
 from tests.serving.serving_world import Listener, World, names
 
 
@@ -61,11 +62,16 @@ async def test_a_friend_moves_the_list_and_no_friend_counts_twice(api, ranked, p
     by_rank = sorted(range(30), key=lambda position: ranks[position])
     assert names(page) == [published[position] for position in by_rank]
     assert page["generation"] is not None
-    explained = await api.page(
-        f"/recommendations/{page['items'][place - 1]['id']}/explanation", ada
-    )
+    item = page["items"][place - 1]
+    explained = await api.page(f"/recommendations/{item['id']}/explanation", ada)
     assert [each["kind"] for each in explained["live"]] == ["shown"]
-    assert page["items"][place - 1]["social"]["count"] == 1
+    assert (explained["rank"], explained["signals"]["presence"]) == (place, 6.0)
+    assert explained["score"] == pytest.approx(item["score"], abs=1e-6)
+    given = {each["term"]: each["contribution"] for each in explained["contributions"]}
+    assert given["presence"] == pytest.approx(WEIGHTS.presence * 6.0, abs=1e-4)
+    total = sum(given.values())
+    assert 1 / (1 + math.exp(-total)) == pytest.approx(item["score"], abs=1e-5)
+    assert item["social"]["count"] == 1
 
 
 async def test_the_card_shows_the_score_that_its_place_rests_on(api, ranked, pair) -> None:
@@ -91,6 +97,16 @@ async def test_who_left_since_gives_back_what_the_order_owes_to_them(api, ranked
     report = ranked.rerank()
     assert (report.written, report.dropped) == (0, 1)
     assert await _order(api, ada) == published
+
+
+def test_who_said_that_they_left_is_gone_though_they_linger(ranked, pair) -> None:
+    ada, ben = pair
+    ranked.event(ben, "join", ranked.order(ada)[20])
+    for departure, written in (("lost", 1), ("said", 0)):
+        ranked.world.sql("update seda.room_presence set departure = %s", departure)
+        ranked.world.sql("update seda.event_cursors set transaction_id = '0'")
+        assert ranked.rerank().written == written
+    assert ranked.overlays() == []
 
 
 async def test_friends_of_the_night_are_not_counted_again_by_day(api, ranked) -> None:
