@@ -1,6 +1,7 @@
 """What was shown, and what people made of it: the rows of `impressions` beside `fact_events`.
 
-An impression is answered by an opening, a listen of thirty seconds or a join within a day.
+An impression is answered by an opening, a listen of thirty seconds or a join within a day. A page
+that was read again within ten minutes was shown once.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ _SHOWN = """
     select user_id, entity_id, count(*)::float4,
            avg(extract(epoch from seda.clock() - shown_at) / 86400)::float4
     from seda.impressions
-    where entity_type = '{kind}' and shown_at > seda.clock() - interval '60 days'
+    where entity_type = '{kind}' and not again
+      and shown_at > seda.clock() - interval '60 days'
     group by user_id, entity_id"""
 # Compared as text: what a person's app sent is no uuid until somebody has checked it.
 _ANSWERED = """
@@ -35,7 +37,8 @@ _BY_PLACE = """
     select entity_id, position, count(*)::float4, count(*) filter (where answered)::float4
     from (select i.entity_id, least(i.position, 50) as position, {answered} as answered
           from seda.impressions i
-          where i.entity_type = '{kind}' and i.shown_at > seda.clock() - interval '30 days') each
+          where i.entity_type = '{kind}' and not i.again
+            and i.shown_at > seda.clock() - interval '30 days') each
     group by entity_id, position"""
 
 _MOST_LOGGED = 500_000
@@ -46,7 +49,8 @@ _ANSWERED_WITHIN_A_DAY = """exists (
                  and e.created_at between i.shown_at and i.shown_at + interval '1 day')"""
 _NEWEST = """(
         select * from seda.impressions
-        where entity_type = '{kind}' and shown_at > seda.clock() - interval '30 days'
+        where entity_type = '{kind}' and not again
+          and shown_at > seda.clock() - interval '30 days'
           and array_length(features, 1) = {width} and array_position(features, null) is null
         order by shown_at desc limit {most})"""
 _LOGGED = """

@@ -3,7 +3,9 @@
 -- the items, with a row for each as before.
 --
 -- Arrays have an element per item. features is (items, inputs), or null where there are none;
--- propensities is null where every item stood where it did by its merit (1).
+-- propensities is null where every item stood where it did by its merit (1). again says that the
+-- person had been shown this page within ten minutes before: a feed that follows friends by the second
+-- is read again and again, which is no further showing in vain.
 create table seda.impression_pages (
     id uuid not null,
     user_id uuid not null,
@@ -19,6 +21,7 @@ create table seda.impression_pages (
     entity_ids uuid[] not null,
     propensities real[] check (0 < all (propensities) and 1 >= all (propensities)),
     features real[],
+    again boolean not null default false,
     primary key (user_id, shown_at, id),
     check (cardinality(positions) > 0
            and cardinality(recommendation_ids) = cardinality(positions)
@@ -70,7 +73,7 @@ select p.id as page_id, p.user_id, i.recommendation_id, p.generation, p.entity_t
        p.surface, i.position, coalesce(i.propensity, 1::real) as propensity,
        case when p.features is not null then
            array(select unnest(p.features[i.place:i.place])) end as features,
-       p.model_version, p.arm, p.request_id, p.shown_at
+       p.model_version, p.arm, p.request_id, p.shown_at, p.again
 from seda.impression_pages p
 cross join lateral unnest(p.positions, p.recommendation_ids, p.entity_ids, p.propensities)
     with ordinality as i(position, recommendation_id, entity_id, propensity, place);
@@ -94,12 +97,19 @@ begin
     for page in 1 .. cardinality(user_ids) loop
         insert into seda.impression_pages (id, user_id, entity_type, generation, model_version,
             surface, request_id, shown_at, positions, recommendation_ids, entity_ids, propensities,
-            features)
+            features, again)
         select gen_random_uuid(), user_ids[page], entity_types[page], generations[page],
                coalesce(r.model_version, model_versions[page]), surfaces[page], request_ids[page],
-               moments[page], positions[page]::integer[], shown.ids, entity_ids[page]::uuid[],
-               r.propensities, r.features
-        from (select recommendation_ids[page]::uuid[] as ids) shown
+               moments[page], shown.places, shown.ids, entity_ids[page]::uuid[],
+               r.propensities, r.features, exists (
+                   select from seda.impression_pages p
+                   where p.user_id = user_ids[page] and p.surface = surfaces[page]
+                     and p.entity_type = entity_types[page] and not p.again
+                     and p.positions[1] / 10 = shown.places[1] / 10
+                     and p.shown_at > moments[page] - interval '10 minutes'
+                     and p.shown_at <= moments[page])
+        from (select recommendation_ids[page]::uuid[] as ids,
+                     positions[page]::integer[] as places) shown
         left join lateral (
             select max(r.model_version) as model_version,
                    case when bool_or(r.context ? 'exploration') then array_agg(coalesce(

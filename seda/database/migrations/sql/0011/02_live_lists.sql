@@ -1,5 +1,4 @@
--- As before; what was shown is read page by page, and a page that is read again within ten minutes
--- (a feed follows its friends by the second) was shown once.
+-- As before; what was shown is read page by page.
 create or replace function seda.live_lists(
     acting text, types text[], generations bigint[], shards integer, at timestamptz
 ) returns table (
@@ -64,13 +63,9 @@ begin
         (select array_send(array_agg(s.entity_id)) from seda.suppressions s
          where s.user_id = me and (s.suppressed_until is null or s.suppressed_until > at)),
         (select array_send(array_agg(i.entity_id)) from (
-             select unnest(p.entity_ids) as entity_id from (
-                 select distinct on (n.surface, n.entity_type, n.positions[1] / 10,
-                                     date_bin('10 minutes', n.shown_at, at)) n.entity_ids
-                 from (select * from seda.impression_pages s
-                       where s.user_id = me and s.shown_at > at - interval '24 hours'
-                       order by s.shown_at desc limit 60) n) p
-             limit 200) i),
+             select unnest(n.entity_ids) as entity_id from seda.impression_pages n
+             where n.user_id = me and n.shown_at > at - interval '24 hours' and not n.again
+             order by n.shown_at desc limit 200) i),
         happened, array_send(about), null::text, null::bigint, null::timestamptz, null::text,
         null::bytea, null::text[], null::boolean[], null::text[], null::jsonb,
         null::smallint[], null::real[], null::real[], null::real[];
