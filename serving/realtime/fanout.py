@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from serving.realtime.announcements import (
     feed_update,
     presence_changes,
 )
+from serving.realtime.batches import MOST
 from serving.realtime.circles import CIRCLES as LOAD_CIRCLES
 from serving.realtime.circles import PRESENT, ROOM_NAMES, Board, Circles
 from serving.realtime.emitter import Emitter, encoded
@@ -37,6 +39,7 @@ SLICE: Final = 100
 """Messages between two looks at what else the process has to do."""
 REMEMBERED: Final = 10_000
 LOAD_SECONDS: Final = 10.0
+AGAIN_SECONDS: Final = 0.2
 
 _logger = logging.getLogger("serving")
 
@@ -74,6 +77,7 @@ class Fanout:
         self._came = came
         self._lingers = lingers
         self._heard: deque[tuple[str, str]] = deque()
+        self._changes: deque[PresenceChange] = deque()
         self._known: dict[int, None] = {}
         self._stale: set[UUID] = set()
         self._names: dict[UUID, str] = {}
@@ -141,20 +145,19 @@ class Fanout:
             try:
                 await self._tick()
             except (DatabaseUnavailableError, asyncpg.PostgresError, TimeoutError) as problem:
-                # What was announced meanwhile is found again by comparing.
+                # Nothing is told by circles that may be old; what was announced waits.
                 _logger.warning("%s is not fanned out: %s", self.region, type(problem).__name__)
-                self._compare = True
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(AGAIN_SECONDS)
             except Exception:
                 _logger.exception("a fan-out failed")
                 self._compare = True
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(AGAIN_SECONDS)
             spent = loop.time() - began
             self._numbers.tick.observe(spent)
             await asyncio.sleep(max(TICK_SECONDS - spent, 0))
 
     async def _something_to_do(self) -> None:
-        if self._heard or self._compare or self._stale:
+        if self._heard or self._changes or self._compare or self._stale:
             return
         self._wake.clear()
         due = self._windows.next_due()
@@ -169,17 +172,22 @@ class Fanout:
     async def _tick(self) -> None:
         if self._compare:
             await self._compare_with_database()
-        changes = self._drain()
+        self._changes.extend(self._drain())
         if self._stale:  # before the changes: who hides by now is told of to nobody
-            stale, self._stale = self._stale, set()
-            try:
-                await self._load([each for each in stale if each in self.circles], look=True)
-            except BaseException:
-                self._stale |= stale
-                raise
-        for change in changes:
-            self._apply(change)
+            await self._load_stale()
+        while self._changes:
+            self._apply(self._changes.popleft())
         await self._tell(self._windows.due(self._clock()))
+
+    async def _load_stale(self) -> None:
+        stale, self._stale = self._stale, set()
+        try:
+            while stale:
+                some = set(islice(stale, MOST))
+                await self._load([each for each in some if each in self.circles], look=True)
+                stale -= some
+        finally:
+            self._stale |= stale
 
     def _drain(self) -> list[PresenceChange]:
         changes: list[PresenceChange] = []
@@ -213,10 +221,14 @@ class Fanout:
     async def _compare_with_database(self) -> None:
         # What is announced from here on waits in the queue; what the snapshot has already is known
         # to the board by then, and is not told twice.
-        self._compare = False
         now = self._clock()
-        async with self._pools.connection(self.region) as connection:
-            rows = await connection.fetch(PRESENT, now, timeout=LOAD_SECONDS)
+        self._compare = False
+        try:
+            async with self._pools.connection(self.region) as connection:
+                rows = await connection.fetch(PRESENT, now, timeout=LOAD_SECONDS)
+        except BaseException:
+            self._compare = True
+            raise
         for _, actor, room, at in self.board.replace((r[0], r[1], r[2]) for r in rows):
             if not self.ready.is_set():
                 continue

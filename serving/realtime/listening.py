@@ -54,6 +54,8 @@ class Listening:
                 await self._listen()
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as lost:
                 _logger.warning("not listening to %s: %s", self._region, type(lost).__name__)
+            except Exception:
+                _logger.exception("not listening to %s", self._region)
             self.connected.clear()
             await asyncio.sleep(AGAIN_SECONDS)
 

@@ -124,4 +124,7 @@ class Registration:
         except (DatabaseUnavailableError, asyncpg.PostgresError) as problem:
             _logger.warning("presence of %s is not kept: %s", region, type(problem).__name__)
             return False
+        except Exception:
+            _logger.exception("presence of %s is not kept", region)
+            return False
         return True

@@ -147,6 +147,23 @@ async def test_what_was_missed_is_told_when_the_database_is_heard_again(world: W
         assert (block["count"], block["changes"]) == (1, 1)
 
 
+async def test_faces_are_shed_before_any_change_when_the_fan_out_is_behind(world: World) -> None:
+    ada, alex = world.person("Ada"), world.person("Alex")
+    world.befriend(ada, alex)
+    room = world.entity("room", "electronic")
+    async with running(world) as service:
+        watching = await service.client(ada)
+        world.sql(
+            "select seda.announce_presence('+', array[%s], array[%s], "
+            "array[now() - interval '5 s'])",
+            alex.id,
+            room.id,
+        )
+        block = await watching.room()
+        assert (block["avatars"], block["count"], block["overflow"]) == ([], 1, 1)
+        assert (block["text"], block["changes"]) == ("Alex is here — join them", 1)
+
+
 async def test_votes_follows_and_listens_are_events_that_move_nobody(world: World) -> None:
     ada, artist = world.person("Ada"), world.entity("artist", "Autechre")
     async with running(world) as service:

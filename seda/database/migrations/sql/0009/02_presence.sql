@@ -16,6 +16,9 @@ begin
 end
 $$;
 
+-- Rows are found one by one, by index, whatever a plan that was made on empty tables believes: hence
+-- the lateral sub-selects with `offset 0`, and updates by ctid of what this transaction has locked.
+
 -- Takes out who held a presence and never left, and who has lingered: of everybody, or of some
 -- people in some rooms. What another transaction is moving stays.
 drop function seda.release_held_presence(timestamptz);
@@ -33,22 +36,35 @@ begin
         select array_agg(room_id), array_agg(user_id) into rooms, people from (
             select p.room_id, p.user_id from seda.room_presence p
             where p.held_until <= at order by p.held_until limit 1000 for update skip locked) o;
-    else
+    else  -- whoever names them has locked them
         select array_agg(room_id), array_agg(user_id) into rooms, people from (
             select p.room_id, p.user_id
             from unnest(only_users, only_rooms) as o(user_id, room_id)
-            join seda.room_presence p on p.room_id = o.room_id and p.user_id = o.user_id
-            where p.held_until <= at for update of p skip locked) o;
+            cross join lateral (
+                select * from seda.room_presence l
+                where l.room_id = o.room_id and l.user_id = o.user_id offset 0) p
+            where p.held_until <= at) o;
     end if;
     if rooms is null then
         return 0;
     end if;
+    with found as materialized (
+        select p.tid from unnest(rooms, people) as o(room_id, user_id)
+        cross join lateral (
+            select l.ctid as tid, l.connections from seda.room_presence l
+            where l.room_id = o.room_id and l.user_id = o.user_id offset 0) p
+        where p.connections > 0
+    )
     update seda.room_presence p set held_until = null, departure = null
-    from unnest(rooms, people) as o(room_id, user_id)
-    where p.room_id = o.room_id and p.user_id = o.user_id and p.connections > 0;
-    with gone as (
-        delete from seda.room_presence p using unnest(rooms, people) as o(room_id, user_id)
-        where p.room_id = o.room_id and p.user_id = o.user_id and p.connections = 0
+    from found where p.ctid = found.tid;
+    with found as materialized (
+        select p.tid from unnest(rooms, people) as o(room_id, user_id)
+        cross join lateral (
+            select l.ctid as tid, l.connections from seda.room_presence l
+            where l.room_id = o.room_id and l.user_id = o.user_id offset 0) p
+        where p.connections = 0
+    ), gone as (
+        delete from seda.room_presence p using found where p.ctid = found.tid
         returning p.room_id, p.user_id, p.held_until, p.departure
     ), made as materialized (
         select gen_random_uuid() as event_id, g.* from gone g where departure is distinct from 'said'
@@ -102,17 +118,18 @@ begin
                bool_and(m.said) as spoken
         from unnest(user_ids, room_ids, shifts, said, moments)
             as m(user_id, room_id, shift, said, moment)
-        join seda.rooms r on r.id = m.room_id
-        join seda.users u on u.id = m.user_id
+        where (select true from seda.rooms r where r.id = m.room_id)
+          and (select true from seda.users u where u.id = m.user_id)
         group by m.user_id, m.room_id having sum(m.shift) <> 0
         order by m.room_id, m.user_id) moved;
     if who is null then
         return;
     end if;
     -- In one order, so that two processes cannot deadlock.
-    perform from unnest(who, place) with ordinality as m(user_id, room_id, n)
-    join seda.room_presence p on p.room_id = m.room_id and p.user_id = m.user_id
-    order by m.n for update of p;
+    perform from unnest(who, place) as m(user_id, room_id)
+    cross join lateral (
+        select from seda.room_presence l
+        where l.room_id = m.room_id and l.user_id = m.user_id for update) p;
     perform seda.release_held_presence(at, who, place);
 
     insert into seda.presence_holds as h (process_id, room_id, user_id, connections)
@@ -120,13 +137,25 @@ begin
     from unnest(who, place, delta) as m(user_id, room_id, shift) where m.shift > 0
     on conflict (process_id, room_id, user_id) do update
     set connections = h.connections + excluded.connections;
-    update seda.presence_holds h set connections = greatest(h.connections + m.shift, 0)
-    from unnest(who, place, delta) as m(user_id, room_id, shift)
-    where m.shift < 0 and h.process_id = process and h.room_id = m.room_id
-      and h.user_id = m.user_id;
-    delete from seda.presence_holds h using unnest(who, place, delta) as m(user_id, room_id, shift)
-    where m.shift < 0 and h.process_id = process and h.room_id = m.room_id
-      and h.user_id = m.user_id and h.connections = 0;
+    with found as materialized (
+        select h.tid from unnest(who, place, delta) as m(user_id, room_id, shift)
+        cross join lateral (
+            select l.ctid as tid, l.connections from seda.presence_holds l
+            where l.process_id = process and l.room_id = m.room_id and l.user_id = m.user_id
+            offset 0) h
+        where m.shift < 0 and h.connections + m.shift <= 0
+    )
+    delete from seda.presence_holds h using found where h.ctid = found.tid;
+    with found as materialized (
+        select h.tid, m.shift from unnest(who, place, delta) as m(user_id, room_id, shift)
+        cross join lateral (
+            select l.ctid as tid from seda.presence_holds l
+            where l.process_id = process and l.room_id = m.room_id and l.user_id = m.user_id
+            offset 0) h
+        where m.shift < 0
+    )
+    update seda.presence_holds h set connections = h.connections + found.shift
+    from found where h.ctid = found.tid;
 
     with entered as (
         insert into seda.room_presence as p (room_id, user_id, connections, joined_at, last_seen_at)
@@ -143,16 +172,22 @@ begin
         perform seda.announce_presence('+', people, rooms, times);
     end if;
 
-    with going as (
+    with found as materialized (
+        select p.tid, m.shift, m.since, m.spoken
+        from unnest(who, place, delta, since, spoken)
+            as m(user_id, room_id, shift, since, spoken)
+        cross join lateral (
+            select l.ctid as tid from seda.room_presence l
+            where l.room_id = m.room_id and l.user_id = m.user_id offset 0) p
+        where m.shift < 0
+    ), going as (
         update seda.room_presence p
         set connections = greatest(p.connections + m.shift, 0),
             held_until = case when p.connections + m.shift > 0 then p.held_until
                               else greatest(p.held_until, m.since + linger) end,
             departure = case when p.connections + m.shift > 0 or p.held_until > m.since + linger
                              then p.departure when m.spoken then 'said' else 'lost' end
-        from unnest(who, place, delta, since, spoken)
-            as m(user_id, room_id, shift, since, spoken)
-        where m.shift < 0 and p.room_id = m.room_id and p.user_id = m.user_id
+        from found m where p.ctid = m.tid
         returning p.room_id, p.user_id, p.connections, p.held_until
     )
     select array_agg(user_id), array_agg(room_id), array_agg(held_until)

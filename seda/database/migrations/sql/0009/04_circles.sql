@@ -4,19 +4,24 @@ create function seda.circles(viewer_ids uuid[])
 returns table (viewer_id uuid, friend_id uuid, name text, avatar_url text, hidden boolean)
 language sql stable set search_path = ''
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
-    select f.user_id, u.id, u.display_name, u.avatar_url,
+    select viewer.id, u.id, u.display_name, u.avatar_url,
            coalesce(u.privacy_settings -> 'hide_presence', 'false') <> 'false'
     from unnest(viewer_ids) as viewer(id)
-    join seda.friends f on f.user_id = viewer.id and f.relationship_type = 'friend'
-    join seda.friends back on back.user_id = f.friend_user_id
-        and back.friend_user_id = f.user_id and back.relationship_type = 'friend'
-    join seda.users u on u.id = f.friend_user_id and u.deleted_at is null
-    where not exists (
-            select from seda.friends b where b.relationship_type = 'block'
-              and b.user_id = f.user_id and b.friend_user_id = f.friend_user_id)
-      and not exists (
-            select from seda.friends b where b.relationship_type = 'block'
-              and b.user_id = f.friend_user_id and b.friend_user_id = f.user_id)
+    cross join lateral (
+        select f.friend_user_id from seda.friends f
+        where f.user_id = viewer.id and f.relationship_type = 'friend' offset 0) friend
+    cross join lateral (
+        select * from seda.users p
+        where p.id = friend.friend_user_id and p.deleted_at is null offset 0) u
+    where (select true from seda.friends back
+           where back.user_id = u.id and back.friend_user_id = viewer.id
+             and back.relationship_type = 'friend')
+      and (select true from seda.friends b
+           where b.user_id = viewer.id and b.friend_user_id = u.id
+             and b.relationship_type = 'block') is null
+      and (select true from seda.friends b
+           where b.user_id = u.id and b.friend_user_id = viewer.id
+             and b.relationship_type = 'block') is null
 $$;
 revoke execute on function seda.circles(uuid[]) from public;
 grant execute on function seda.circles(uuid[]) to service_role;
