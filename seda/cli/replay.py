@@ -96,23 +96,23 @@ def _stage(
     processes: int,
     patience: float,
 ) -> "Stage":
-    from datetime import timedelta
+    from datetime import UTC, datetime, timedelta
 
-    from seda.cli.feed import token_of
     from seda.cli.readiness import HOST
+    from seda.people.tokens import token_of
     from seda.sandbox.replay.crowd import load_crowd
     from seda.sandbox.replay.replaying import Stage
     from seda.sandbox.replay.schedule import make_schedule
 
     crowd = load_crowd(database, rooms)
     viewers = crowd.viewers(clients, plan.seed)
-    lifetime = timedelta(hours=_TOKEN_HOURS)
+    lifetime, now = timedelta(hours=_TOKEN_HOURS), datetime.now(UTC)
     return Stage(
         url=f"http://{HOST}:{settings.realtime_port}",
         crowd=crowd,
         schedule=make_schedule(plan, len(crowd.people), len(crowd.rooms)),
         viewers=viewers,
-        tokens=[token_of(settings, crowd.subs[viewer], lifetime) for viewer in viewers],
+        tokens=[token_of(settings, crowd.subs[viewer], lifetime, now) for viewer in viewers],
         processes=processes,
         patience=patience,
         watched=tuple(("real-time service", pid) for pid in _listening(settings.realtime_port)),
@@ -122,20 +122,20 @@ def _stage(
 def _intake(
     database: "RegionalDatabase", settings: "Settings", stage: "Stage", through: str
 ) -> "Intake":
-    from datetime import timedelta
+    from datetime import UTC, datetime, timedelta
 
-    from seda.cli.feed import token_of
     from seda.cli.readiness import HOST
+    from seda.people.tokens import token_of
     from seda.sandbox.replay.api_intake import ApiIntake
     from seda.sandbox.replay.intake import RowIntake
 
     if through == ReplayWay.ROWS:
         return RowIntake(database, timedelta(milliseconds=settings.presence_linger_ms))
     subs = dict(zip(stage.crowd.people, stage.crowd.subs, strict=True))
-    lifetime = timedelta(hours=_TOKEN_HOURS)
+    lifetime, now = timedelta(hours=_TOKEN_HOURS), datetime.now(UTC)
     return ApiIntake(
         f"http://{HOST}:{settings.api_port}",
-        lambda person: token_of(settings, subs[person], lifetime),
+        lambda person: token_of(settings, subs[person], lifetime, now),
     )
 
 
