@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import sys
 
-from benchmarks.drills.kills import Outcome, Size, differences, random_kills, run, scene
+from benchmarks.drills.kills import Outcome, Size, asked_for, differences, random_kills, run, scene
 
 SETTLE_SECONDS = 25.0
 
@@ -30,13 +30,14 @@ def main() -> int:
         arguments.people, arguments.clients, arguments.rate, arguments.seconds, seed=arguments.seed
     )
     kills = random_kills(["real-time", "database"], arguments.kills, size.seconds, size.seed)
-    outcomes = []
+    outcomes, wrong = [], 0
     for planned in ([], kills):
         with scene(size) as made:
             outcome = asyncio.run(run(made, planned, SETTLE_SECONDS))
+            wrong += len(differences(asked_for(made), outcome.tables))
         _print(outcome)
         outcomes.append(outcome)
-    found = differences(*outcomes)
+    found = differences(*(outcome.tables for outcome in outcomes))
     for table, rows in outcomes[0].tables.items():
         gone, more = found.get(table, (0, 0))
         print(f"{table}: {len(rows):,} rows; with kills {gone} missing, {more} more")
@@ -44,7 +45,9 @@ def main() -> int:
     print(
         "the tables are the same" if not found else "THE TABLES DIFFER", f"; caps broken: {broken}"
     )
-    return int(bool(found) or broken > 0)
+    if wrong:
+        print(f"{wrong} tables are not what the clients asked for")
+    return int(bool(found) or broken > 0 or wrong > 0)
 
 
 def _print(outcome: Outcome) -> None:

@@ -21,10 +21,10 @@ from pathlib import Path
 from benchmarks.drills.kills import Service, free_port
 from seda.database.migrate import migrate
 from seda.database.regions import Databases, Region
-from seda.people.tokens import mint_token
+from seda.people.tokens import token_of
 from seda.progress import SilentProgress
 from seda.sandbox.friend_graphs import seed_friend_graph
-from seda.sandbox.replay.crowd import Crowd, load_crowd
+from seda.sandbox.replay.crowd import load_crowd
 from seda.sandbox.replay.drawing import draw
 from seda.sandbox.replay.figures import Report
 from seda.sandbox.replay.intake import RowIntake
@@ -35,6 +35,7 @@ from seda.settings import Settings
 
 ROOMS = 500
 LOW_RATE = 20.0
+LIFETIME = timedelta(hours=6)
 # Shares of the window at p50 and p99 (FACTS): at 1,000 events a second, and at 10,000.
 TARGETS = {1000: (0.25, 1.2), 10_000: (0.5, 1.5)}
 
@@ -105,13 +106,13 @@ def _run(databases: Databases, plan: Plan, arguments: argparse.Namespace) -> Rep
     service = Service("serving.realtime", environment, Path(settings.home) / "realtime.log")
     try:
         _wait_for(port)
-        viewers = crowd.viewers(arguments.clients, plan.seed)
+        viewers, now = crowd.viewers(arguments.clients, plan.seed), datetime.now(UTC)
         stage = Stage(
             url=f"http://127.0.0.1:{port}",
             crowd=crowd,
             schedule=make_schedule(plan, len(crowd.people), len(crowd.rooms)),
             viewers=viewers,
-            tokens=[_token(settings, crowd, viewer) for viewer in viewers.tolist()],
+            tokens=[token_of(settings, crowd.subs[viewer], LIFETIME, now) for viewer in viewers],
             processes=arguments.processes,
             watched=(("service", service.pid),),
         )
@@ -132,13 +133,6 @@ def _print(report: Report, window: float) -> None:
         share += f" (targets {target[0]} and {target[1]})"
     print(f"{'ratio':32} {share}; never 500 ms at p99")
     print(verdict(report), flush=True)
-
-
-def _token(settings: Settings, crowd: Crowd, viewer: int) -> str:
-    return mint_token(
-        settings.signing_secret(), crowd.subs[viewer], audience="authenticated",
-        lifetime=timedelta(hours=6), now=datetime.now(UTC),
-    )  # fmt: skip
 
 
 def _wait_for(port: int) -> None:

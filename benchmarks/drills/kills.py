@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ import psutil
 from seda.database.embedded import EmbeddedServer
 from seda.database.migrate import migrate
 from seda.database.regions import Databases, Region
-from seda.people.tokens import mint_token
+from seda.people.tokens import token_of
 from seda.sandbox.friend_graphs import seed_friend_graph
 from seda.sandbox.replay.crowd import Crowd, load_crowd
 from seda.sandbox.replay.schedule import Plan, Scenario, make_schedule
@@ -33,6 +34,9 @@ from seda.sandbox.replay.stubborn import Step, Stubborn
 from seda.settings import Settings
 
 FOUNDED = datetime(2026, 11, 1, tzinfo=UTC)
+PATIENCE_SECONDS = 120.0
+
+Tables = dict[str, list[tuple[Any, ...]]]
 
 # What must be the same, whatever was killed. Events that nobody sent (a leave of who was lost)
 # have ids of their own, so they would show.
@@ -64,13 +68,14 @@ class Size:
     seconds: float
     rooms: int = 40
     seed: int = 7
+    linger_ms: int = 2000
 
 
 @dataclass
 class Outcome:
     """The final tables, and what it took."""
 
-    tables: dict[str, list[tuple[Any, ...]]]
+    tables: Tables
     broken_caps: int
     repeats: int
     connections: int
@@ -101,6 +106,11 @@ class Service:
         self._process.wait()
         self.start()
 
+    def revive(self) -> None:
+        """As a supervisor does: who died of its own accord is started again."""
+        if self._process.poll() is not None:
+            self.start()
+
     def stop(self) -> None:
         self._process.terminate()
         try:
@@ -111,45 +121,43 @@ class Service:
 
 
 class Scene:
-    """A durable server of its own, a friend graph, and a real-time service."""
+    """A friend graph in migrated databases, and a real-time service over them."""
 
-    def __init__(self, folder: Path, size: Size) -> None:
-        self.size, self.folder = size, folder
-        self.server = EmbeddedServer(folder / "pg")
-        self.port = free_port()
-        self.settings = Settings(
-            _env_file=None,
-            home=folder / "home",
-            database_url=self.server.uri("one"),
-            eu_database_url=self.server.uri("two"),
-        )
-        self.databases = Databases(self.settings)
-        migrate(self.databases)
-        seed_friend_graph(
-            self.databases,
-            people=size.people,
-            rooms=size.rooms + size.clients,
-            seed=size.seed,
-            now=FOUNDED,
-        )
-        self.crowd = load_crowd(self.databases[Region.GLOBAL], size.rooms + size.clients)
+    def __init__(self, databases: Databases, size: Size, server: EmbeddedServer | None) -> None:
+        """`server`: one that may be killed; none where others need it too."""
+        self.size, self.server, self.databases = size, server, databases
+        self.settings, self.port = databases.settings, free_port()
+        rooms = size.rooms + size.clients
+        seed_friend_graph(databases, people=size.people, rooms=rooms, seed=size.seed, now=FOUNDED)
+        self.crowd = load_crowd(databases[Region.GLOBAL], rooms)
+        home = self.settings.home_directory()
         environment = {
             **os.environ,
-            "SEDA_HOME": str(self.settings.home_directory()),
-            "SEDA_DATABASE_URL": self.databases[Region.GLOBAL].url,
-            "SEDA_EU_DATABASE_URL": self.databases[Region.EU].url,
+            "SEDA_HOME": str(home),
+            "SEDA_DATABASE_URL": databases[Region.GLOBAL].url,
+            "SEDA_EU_DATABASE_URL": databases[Region.EU].url,
             "SEDA_REALTIME_PORT": str(self.port),
+            "SEDA_PRESENCE_LINGER_MS": str(size.linger_ms),
         }
-        log = folder / "realtime.log"
+        log = home / "realtime.log"
         self.services = {"real-time": Service("serving.realtime", environment, log)}
 
     def victims(self) -> dict[str, Callable[[], None]]:
         """What may be killed, by name."""
         killing = {name: service.kill for name, service in self.services.items()}
-        return {**killing, "database": self.kill_database}
+        return {**killing, "database": self.kill_database, "sessions": self.kill_sessions}
+
+    def kill_sessions(self) -> None:
+        """Every connection to the database; the server goes on."""
+        with self.databases[Region.GLOBAL].connect(autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()"
+            )
 
     def kill_database(self) -> None:
         """The server and all its processes, with -9; then start it again."""
+        assert self.server is not None
         pid = self.server.pid()
         assert pid is not None
         processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
@@ -165,7 +173,7 @@ class Scene:
                 time.sleep(0.25)
         raise RuntimeError("the database does not start again")
 
-    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
+    def tables(self) -> Tables:
         with self.databases[Region.GLOBAL].connect() as connection:
             return {name: connection.execute(query).fetchall() for name, query in TABLES.items()}
 
@@ -174,27 +182,33 @@ class Scene:
             return int(connection.execute(BROKEN_CAPS).fetchone()[0])
 
     def token(self, sub: UUID) -> str:
-        return mint_token(
-            self.settings.signing_secret(), sub, audience="authenticated",
-            lifetime=timedelta(hours=6), now=datetime.now(UTC),
-        )  # fmt: skip
+        return token_of(self.settings, sub, timedelta(hours=6), datetime.now(UTC))
 
     def close(self) -> None:
         for service in self.services.values():
             service.stop()
-        self.server.stop()
 
 
 @contextmanager
 def scene(size: Size) -> Iterator[Scene]:
-    """A scene, gone afterwards."""
+    """A scene on a durable server of its own, gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="seda-kills-"))
     folder.chmod(0o755)
-    made = Scene(folder, size)
+    server = EmbeddedServer(folder / "pg")
+    settings = Settings(
+        _env_file=None,
+        home=folder / "home",
+        database_url=server.uri("one"),
+        eu_database_url=server.uri("two"),
+    )
+    databases = Databases(settings)
+    migrate(databases)
+    made = Scene(databases, size, server)
     try:
         yield made
     finally:
         made.close()
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -220,7 +234,12 @@ def steps_of(crowd: Crowd, size: Size) -> dict[int, list[Step]]:
     return steps
 
 
-async def run(scene: Scene, kills: list[tuple[float, str]], settle_seconds: float) -> Outcome:
+async def run(
+    scene: Scene,
+    kills: list[tuple[float, str]],
+    settle_seconds: float,
+    settled: Callable[[], None] = lambda: None,
+) -> Outcome:
     """Everybody's steps, with these kills at these moments; the tables after everything settled."""
     size, crowd = scene.size, scene.crowd
     steps = steps_of(crowd, size)
@@ -235,12 +254,16 @@ async def run(scene: Scene, kills: list[tuple[float, str]], settle_seconds: floa
         ]  # fmt: skip
         await asyncio.gather(*(client.stay(0) for client in clients))
         started = asyncio.get_running_loop().time()
-        killing = asyncio.create_task(_kill(scene, kills, started))
-        async with asyncio.TaskGroup() as group:
+        watching = asyncio.create_task(_kill_and_revive(scene, kills, started))
+        async with (
+            asyncio.timeout(steps[0][-1].at + PATIENCE_SECONDS),
+            asyncio.TaskGroup() as group,
+        ):
             for number, client in enumerate(clients):
                 group.create_task(client.carry_out(steps[number], started))
-        await killing
         await asyncio.gather(*(client.stay(settle_seconds) for client in clients))
+        watching.cancel()
+        settled()
         tables, broken = scene.tables(), scene.broken_caps()
         await asyncio.gather(*(client.close() for client in clients))
     return Outcome(
@@ -252,11 +275,14 @@ async def run(scene: Scene, kills: list[tuple[float, str]], settle_seconds: floa
     )
 
 
-async def _kill(scene: Scene, kills: list[tuple[float, str]], started: float) -> None:
-    victims, loop = scene.victims(), asyncio.get_running_loop()
-    for at, name in kills:
-        await asyncio.sleep(max(0.0, started + at - loop.time()))
-        await asyncio.to_thread(victims[name])
+async def _kill_and_revive(scene: Scene, kills: list[tuple[float, str]], started: float) -> None:
+    victims, loop, left = scene.victims(), asyncio.get_running_loop(), list(kills)
+    while True:
+        if left and loop.time() >= started + left[0][0]:
+            await asyncio.to_thread(victims[left.pop(0)[1]])
+        for service in scene.services.values():
+            service.revive()
+        await asyncio.sleep(0.05)
 
 
 def random_kills(
@@ -268,13 +294,27 @@ def random_kills(
     return [(float(at), names[place % len(names)]) for place, at in enumerate(moments)]
 
 
-def differences(one: Outcome, other: Outcome) -> dict[str, tuple[int, int]]:
-    """By table, how many rows only the one and only the other has; nothing where none differ."""
+def asked_for(scene: Scene) -> Tables:
+    """The tables as the clients' steps alone make them."""
+    viewers = scene.crowd.viewers(scene.size.clients, scene.size.seed).tolist()
+    events, present = [], []
+    for client, steps in steps_of(scene.crowd, scene.size).items():
+        person = scene.crowd.people[viewers[client]]
+        events += [
+            (step.event_id, person, "join" if step.joins else "leave", "room", step.room_id)
+            for step in steps
+        ]
+        present.append((steps[-1].room_id, person, 1, True))
+    return {"social_events": sorted(events), "room_presence": sorted(present)}
+
+
+def differences(one: Tables, other: Tables) -> dict[str, tuple[int, int]]:
+    """By table of the one, how many rows only it and only the other has, where they differ."""
     found = {}
-    for name, rows in one.tables.items():
-        first, second = set(rows), set(other.tables[name])
-        if rows != other.tables[name]:
-            found[name] = len(first - second), len(second - first)
+    for name, rows in one.items():
+        first, second = Counter(rows), Counter(other[name])
+        if first != second:
+            found[name] = (first - second).total(), (second - first).total()
     return found
 
 

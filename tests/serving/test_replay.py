@@ -22,7 +22,7 @@ import uvicorn
 from benchmarks.drills.kills import Service, free_port
 from seda.database.embedded import EmbeddedServer
 from seda.database.regions import Databases, Region
-from seda.people.tokens import mint_token
+from seda.people.tokens import token_of
 from seda.progress import SilentProgress
 from seda.sandbox.friend_graphs import seed_friend_graph
 from seda.sandbox.replay.crowd import load_crowd
@@ -74,13 +74,10 @@ class Town:
             schedule=make_schedule(plan, len(crowd.people), rooms),
             viewers=viewers,
             tokens=[
-                mint_token(
-                    settings.signing_secret(), crowd.subs[viewer], audience="authenticated",
-                    lifetime=timedelta(hours=1), now=datetime.now(UTC),
-                )
-                for viewer in viewers.tolist()
+                token_of(settings, crowd.subs[viewer], timedelta(hours=1), datetime.now(UTC))
+                for viewer in viewers
             ],
-        )  # fmt: skip
+        )
 
     def intake(self) -> RowIntake:
         return RowIntake(self.databases[Region.GLOBAL], LINGER)

@@ -1,7 +1,7 @@
 """How a replay's moves get in: as rows, many people at once, or each person's over the API.
 
-The first is what one process can do at thousands of moves a second: the API's statements (receipts,
-events, presence, the announcement, all in one transaction), set-based over people too.
+The first is what one process can do at thousands of moves a second: what the API does in a
+transaction (receipts, events, presence, the announcement), in one statement for many people.
 """
 
 from collections.abc import Sequence
@@ -18,47 +18,51 @@ from seda.feedback.events import Event, checked_event
 HELD: Final = timedelta(minutes=30)
 """How long a join without a connection counts, as over the API."""
 
-_RECEIVE = """
-insert into seda.event_receipts (event_id, user_id, body_hash)
-select event_id, user_id, body_hash
-from unnest($1::uuid[], $2::uuid[], $3::bytea[]) as e(event_id, user_id, body_hash)
-order by event_id on conflict (event_id) do nothing returning event_id
-"""
-_APPEND = """
-insert into seda.social_events (event_id, user_id, kind, entity_type, entity_id, occurred_at)
-select event_id, user_id, kind, 'room', room_id, occurred_at
-from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[])
-    as e(event_id, user_id, kind, room_id, occurred_at)
-"""
-_ENTER = """
-with entered as (
+_TAKE = """
+with moves as (
+    select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::boolean[], $5::bytea[],
+                         $6::timestamptz[])
+        as e(event_id, user_id, room_id, joins, body_hash, moment)
+), received as (
+    insert into seda.event_receipts (event_id, user_id, body_hash)
+    select event_id, user_id, body_hash from moves order by event_id
+    on conflict (event_id) do nothing returning event_id
+), taken as materialized (
+    select * from moves where coalesce(event_id in (select event_id from received), false)
+), appended as (
+    insert into seda.social_events (event_id, user_id, kind, entity_type, entity_id, occurred_at)
+    select event_id, user_id, case when joins then 'join' else 'leave' end, 'room', room_id, moment
+    from taken
+), entered as (
     insert into seda.room_presence as p
         (room_id, user_id, connections, joined_at, last_seen_at, held_until)
-    select room_id, user_id, 0, $4::timestamptz, moment, moment + $5::interval
-    from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as e(user_id, room_id, moment)
-    order by room_id, user_id
+    select room_id, user_id, 0, $7::timestamptz, moment, moment + $8::interval
+    from taken where joins order by room_id, user_id
     on conflict (room_id, user_id) do update
     set held_until = greatest(p.held_until, excluded.held_until), departure = null,
         last_seen_at = greatest(p.last_seen_at, excluded.last_seen_at)
     returning room_id, user_id, joined_at, xmax = 0 as fresh
-)
-select seda.announce_presence(
-    '+', array_agg(user_id), array_agg(room_id), array_agg(joined_at))
-from entered where fresh having count(*) > 0
-"""
-_LEAVE = """
-with going as (
+), going as (
     update seda.room_presence p
-    set held_until = least(p.held_until, $4::timestamptz + $5::interval), departure = 'said'
-    from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as e(user_id, room_id, moment)
-    where p.user_id = e.user_id and p.room_id = e.room_id and p.connections = 0
-      and p.held_until <= e.moment + $6::interval
+    set held_until = least(p.held_until, $7 + $9::interval), departure = 'said'
+    from taken m
+    where not m.joins and p.user_id = m.user_id and p.room_id = m.room_id and p.connections = 0
+      and p.held_until <= m.moment + $8
     returning p.room_id, p.user_id, p.held_until
 )
-select seda.announce_presence(
-    '~', array_agg(user_id), array_agg(room_id), array_agg(held_until))
-from going having count(*) > 0
+select (select count(*) from received),
+       (select seda.announce_presence(
+            '+', array_agg(user_id), array_agg(room_id), array_agg(joined_at))::text
+        from entered where fresh having count(*) > 0),
+       (select seda.announce_presence(
+            '~', array_agg(user_id), array_agg(room_id), array_agg(held_until))::text
+        from going having count(*) > 0)
 """
+# By index, however bloated a table is; `coalesce` above keeps a subplan from becoming a join.
+_PLANNING = {
+    "plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,40 +110,24 @@ class RowIntake:
 
     async def open(self) -> None:
         self._connection: asyncpg.Connection = await asyncpg.connect(
-            self._database.url, server_settings={"role": "service_role"}
+            self._database.url, server_settings={"role": "service_role", **_PLANNING}
         )
 
     async def send(self, moves: Sequence[Move]) -> int:
         now = datetime.now(UTC)
-        events = {move.id: move.event(now) for move in moves}
-        async with self._connection.transaction():
-            received = await self._connection.fetch(
-                _RECEIVE,
-                [move.id for move in moves],
-                [move.user_id for move in moves],
-                [events[move.id].body_hash for move in moves],
-            )
-            fresh = {row["event_id"] for row in received}
-            taken = [move for move in moves if move.id in fresh]
-            await self._write(taken, now)
-        return len(taken)
-
-    async def _write(self, moves: Sequence[Move], now: datetime) -> None:
-        await self._connection.execute(
-            _APPEND,
+        taken: int = await self._connection.fetchval(
+            _TAKE,
             [move.id for move in moves],
             [move.user_id for move in moves],
-            ["join" if move.joins else "leave" for move in moves],
             [move.room_id for move in moves],
+            [move.joins for move in moves],
+            [move.event(now).body_hash for move in moves],
             [move.at for move in moves],
+            now,
+            HELD,
+            self._linger,
         )
-        enter, leave = (_ENTER, now, HELD), (_LEAVE, now, self._linger, HELD)
-        for joins, (statement, *lasts) in ((True, enter), (False, leave)):
-            some = [move for move in moves if move.joins is joins]
-            people, rooms = [move.user_id for move in some], [move.room_id for move in some]
-            if some:
-                moments = [move.at for move in some]
-                await self._connection.execute(statement, people, rooms, moments, *lasts)
+        return taken
 
     async def close(self) -> None:
         await self._connection.close()

@@ -80,7 +80,8 @@ begin
 end
 $$;
 
--- Gives up what silent processes held, with a leave where nobody else holds it. How many they were.
+-- Gives up what silent processes held, with a leave where nobody else holds it; who said that they
+-- leave, to another process after this one had died, has had theirs. How many processes they were.
 create function seda.reap_processes(silence interval, at timestamptz) returns integer
 language plpgsql set search_path = '' as $$
 declare
@@ -91,7 +92,11 @@ begin
                 order by id for update skip locked
     loop
         perform seda.shift_presence(dead, array_agg(h.user_id), array_agg(h.room_id),
-            array_agg(-h.connections), array_agg(false), array_agg(at), '0', at)
+            array_agg(-h.connections), array_agg('leave' is not distinct from (
+                select e.kind from seda.social_events e
+                where e.user_id = h.user_id and e.entity_id = h.room_id
+                  and e.kind in ('join', 'leave')
+                order by e.received_at desc, e.id desc limit 1)), array_agg(at), '0', at)
         from seda.presence_holds h where h.process_id = dead having count(*) > 0;
         delete from seda.realtime_processes where id = dead;
         reaped := reaped + 1;
