@@ -1,19 +1,15 @@
 """Vector search: `sql/0003/*.sql`, in the order of the file names."""
 
-from pathlib import Path
-
 from alembic import op
+
+from seda.database.migration_files import run_up
 
 revision = "0003"
 down_revision = "0002"
 
-_FOLDER = Path(__file__).parent.parent / "sql" / "0003"
-
 
 def upgrade() -> None:
-    cursor = op.get_bind().connection.cursor()
-    for path in sorted(_FOLDER.glob("*.sql")):
-        cursor.execute(path.read_text())
+    run_up(op, revision)
 
 
 def downgrade() -> None:

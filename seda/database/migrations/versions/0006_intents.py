@@ -3,22 +3,17 @@
 `sql/0006/*.sql`, in the order of the file names.
 """
 
-from pathlib import Path
-
 from alembic import op
+
+from seda.database.migration_files import run_down, run_up
 
 revision = "0006"
 down_revision = "0005"
 
-_FOLDER = Path(__file__).parent.parent / "sql" / "0006"
-
 
 def upgrade() -> None:
-    cursor = op.get_bind().connection.cursor()
-    for path in sorted(_FOLDER.glob("*.sql")):
-        cursor.execute(path.read_text())
+    run_up(op, revision)
 
 
 def downgrade() -> None:
-    cursor = op.get_bind().connection.cursor()
-    cursor.execute((_FOLDER / "down" / "down.sql").read_text())
+    run_down(op, revision)

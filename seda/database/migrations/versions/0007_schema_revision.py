@@ -1,19 +1,15 @@
 """What the services ask before they call themselves ready: `sql/0007/*.sql`."""
 
-from pathlib import Path
-
 from alembic import op
+
+from seda.database.migration_files import run_up
 
 revision = "0007"
 down_revision = "0006"
 
-_FOLDER = Path(__file__).parent.parent / "sql" / "0007"
-
 
 def upgrade() -> None:
-    cursor = op.get_bind().connection.cursor()
-    for path in sorted(_FOLDER.glob("*.sql")):
-        cursor.execute(path.read_text())
+    run_up(op, revision)
 
 
 def downgrade() -> None:

@@ -1,108 +1,45 @@
-drop function seda.live_lists(text, text[], bigint[], integer, timestamptz);
-create function seda.live_lists(
-    acting text, types text[], generations bigint[], shards integer, at timestamptz
-) returns table (
-    user_id uuid, deleted boolean, suppressed bytea, shown bytea, events jsonb, touched bytea,
-    entity_type text, generation bigint, expires_at timestamptz, model_version text,
-    entity_ids bytea, cards text[], is_new boolean[], genres text[], present jsonb
-) language plpgsql stable
--- A plan that was made while a table was empty is kept: it must not read the whole of it.
-set enable_seqscan = off as $$
-#variable_conflict use_column
+-- Page by page as it was: an item again has a row of its own.
+create table seda.impressions_as_rows (
+    id uuid not null,
+    user_id uuid not null,
+    recommendation_id uuid not null,
+    generation bigint,
+    entity_type text not null check (entity_type in ('room', 'playlist', 'artist')),
+    entity_id uuid not null,
+    surface text not null,
+    position integer not null check (position >= 1),
+    propensity real not null default 1 check (propensity > 0 and propensity <= 1),
+    features real[],
+    model_version text not null,
+    arm text not null default 'control',
+    request_id text,
+    shown_at timestamptz not null,
+    primary key (shown_at, id)
+) partition by range (shown_at);
+create table seda.impressions_default partition of seda.impressions_as_rows default;
+insert into seda.impressions_as_rows
+select md5(page_id::text || position)::uuid, user_id, recommendation_id, generation, entity_type,
+       entity_id, surface, position, propensity, features, model_version, arm, request_id, shown_at
+from seda.impressions;
+drop function seda.record_impressions(uuid[], text[], text[], timestamptz[], text[], bigint[],
+    text[], text[], text[], text[]);
+drop view seda.impressions;
+drop table seda.impression_pages;
+alter table seda.impressions_as_rows rename to impressions;
+create index idx_impressions_user on seda.impressions (user_id, shown_at);
+do $$
 declare
-    me seda.users.id%type;
-    gone boolean;
-    mine text;
-    kind text;
-    wanted bigint[] := generations;
-    served bigint;
-    pointed bigint[];
-    kinds text[];
-    ages double precision[];
-    about uuid[];
-    happened jsonb;
+    name text;
 begin
-    if acting is distinct from 'authenticated' or current_user <> 'authenticated' then
-        raise insufficient_privilege using message = 'Lists are read as the person they are of.';
-    end if;
-    select u.id, u.deleted_at is not null,
-           -- No shard, and so no list, for who wants no recommendations, from this moment on.
-           case when coalesce(u.privacy_settings -> 'recommendations', 'true') <> 'false' then
-               u.region || '-' || lpad((((u.bucket + 1) * shards - 1) / 64)::text, 2, '0') end
-    into me, gone, mine
-    from seda.users u where u.auth_user_id = (select auth.uid())::text;
-    if me is null then
-        return;
-    end if;
-    -- What an event is about is what a person's app sent: a uuid only if it looks like one.
-    select array_agg(e.event_type), array_agg(e.age), array_agg(e.entity_id)
-    into kinds, ages, about
-    from (select v.event_type, extract(epoch from at - v.created_at)::float8 as age,
-                 case when v.props ->> 'entity_id'
-                           ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-                      then (v.props ->> 'entity_id')::uuid
-                      else '00000000-0000-0000-0000-000000000000' end as entity_id
-          from seda.fact_events v
-          where v.user_id = me and v.created_at > at - interval '24 hours'
-          order by v.created_at desc limit 50) e;
-    if kinds is not null then
-        select jsonb_agg(jsonb_build_array(e.kind, e.age, case
-                   when e.kind in ('rec_click', 'listen_30s', 'room_join') then coalesce(
-                   (select min(o.genre) from seda.artist_genres o
-                    where o.artist_id = e.entity_id and o.weight = (
-                        select max(w.weight) from seda.artist_genres w
-                        where w.artist_id = e.entity_id)),
-                   (select o.genre from seda.rooms o where o.id = e.entity_id),
-                   (select o.genre from seda.playlists o where o.id = e.entity_id)) end))
-        into happened
-        from unnest(kinds, ages, about) as e(kind, age, entity_id);
-    end if;
-    return query select me, gone,
-        (select array_send(array_agg(s.entity_id)) from seda.suppressions s
-         where s.user_id = me and (s.suppressed_until is null or s.suppressed_until > at)),
-        (select array_send(array_agg(i.entity_id)) from (
-             select n.entity_id from seda.impressions n
-             where n.user_id = me and n.shown_at > at - interval '24 hours'
-             order by n.shown_at desc limit 200) i),
-        happened, array_send(about), null::text, null::bigint, null::timestamptz, null::text,
-        null::bytea, null::text[], null::boolean[], null::text[], null::jsonb;
-    if mine is null then
-        wanted := '{}';
-    elsif wanted is null then
-        foreach kind in array types loop
-            select p.generation into served from seda.generation_pointer p
-            where p.shard = mine and p.entity_type = kind and p.arm = 'control';
-            pointed := array_append(pointed, served);
-            if served is not null and served <> all (coalesce(wanted, '{}')) then
-                wanted := wanted || served;
-            end if;
-        end loop;
-    end if;
-    foreach served in array coalesce(wanted, '{}') loop
-        return query
-        select me, gone, null::bytea, null::bytea, null::jsonb, null::bytea,
-               l.entity_type, l.generation, l.expires_at, l.model_version,
-               array_send(l.entity_ids), l.cards, l.is_new,
-               case when kinds is not null then l.genres end,
-               case when l.entity_type = 'room' then (
-                   select jsonb_agg(jsonb_build_array(f.room_id, f.friend_count, f.friends,
-                       array(select extract(epoch from at - each) from unnest(f.seen_at) as each)))
-                   from seda.friends_presence(l.entity_ids) f) end
-        from seda.mv_user_top_candidates l
-        where l.generation = served and l.user_id = me and l.entity_type = any (types)
-          -- A generation may have types for which another one is served.
-          and (pointed is null or pointed[array_position(types, l.entity_type)] = served);
+    foreach name in array array['impressions', 'impressions_default'] loop
+        execute format('alter table seda.%I enable row level security', name);
+        execute format('alter table seda.%I force row level security', name);
+        execute format('grant select, insert, update, delete on seda.%I to service_role', name);
     end loop;
 end
 $$;
-revoke execute on function seda.live_lists(text, text[], bigint[], integer, timestamptz) from public;
-grant execute on function seda.live_lists(text, text[], bigint[], integer, timestamptz)
-    to authenticated, seda_api;
-drop trigger forget_ended_lists on seda.friends;
-drop trigger forget_blocked_lists on seda.friends;
-drop trigger forget_lists_of_the_gone on seda.users;
-drop trigger forget_moved_lists on seda.users;
-drop function seda.forget_moved_lists();
-drop table seda.realtime_rankings, seda.event_cursors;
-drop index seda.idx_social_events_transaction;
-alter table seda.mv_user_top_candidates drop pool_size, drop presence, drop lifts;
+create policy own_select on seda.impressions for select to authenticated
+    using (user_id = (select seda.current_user_id()));
+create policy own_insert on seda.impressions for insert to authenticated
+    with check (user_id = (select seda.current_user_id()));
+grant select, insert on seda.impressions to authenticated;

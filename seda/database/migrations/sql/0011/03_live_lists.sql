@@ -66,8 +66,8 @@ begin
         (select array_send(array_agg(s.entity_id)) from seda.suppressions s
          where s.user_id = me and (s.suppressed_until is null or s.suppressed_until > at)),
         (select array_send(array_agg(i.entity_id)) from (
-             select n.entity_id from seda.impressions n
-             where n.user_id = me and n.shown_at > at - interval '24 hours'
+             select unnest(n.entity_ids) as entity_id from seda.impression_pages n
+             where n.user_id = me and n.shown_at > at - interval '24 hours' and not n.again
              order by n.shown_at desc limit 200) i),
         happened, array_send(about), null::text, null::bigint, null::timestamptz, null::text,
         null::bytea, null::text[], null::boolean[], null::text[], null::jsonb,
