@@ -13,11 +13,9 @@ import psycopg
 
 from seda.database.regions import Databases, Region, shards_of
 from seda.people.tokens import mint_token
-from seda.publishing.cards import Reason, card_json, recommendation_id
-from seda.recommender.terms import CONTRIBUTIONS, FEATURES, INPUTS
 from serving.app import create_app
+from tests.serving.list_rows import write_list
 
-EXPLORING = 3  # the place of every list that explores, with propensity 1/8
 TABLES = {"room": "rooms", "playlist": "playlists", "artist": "artists"}
 
 _GENRE = {
@@ -188,7 +186,7 @@ class World:
         )
         self._partitions(generation, region)
         for entities in lists:
-            self._write(listener, generation, entities, lifetime, model_version)
+            write_list(self.sql, listener, generation, entities, lifetime, model_version)
             self.sql(
                 "insert into seda.generation_pointer (shard, entity_type, generation) "
                 "values (%s, %s, %s) on conflict (shard, entity_type, arm) "
@@ -224,79 +222,6 @@ class World:
         """What retention does once no pointer names it."""
         for parent in ("recommendations", "mv_user_top_candidates"):
             self.sql(f"drop table seda.{parent}_g{generation}", region=region)
-
-    def _write(
-        self,
-        listener: Listener,
-        generation: int,
-        entities: list[Entity],
-        lifetime: timedelta,
-        model_version: str,
-    ) -> None:
-        now = datetime.now(UTC)
-        ids = [
-            UUID(bytes=recommendation_id(listener.id.bytes, entity.type, entity.id.bytes))
-            for entity in entities
-        ]
-        scores = [1 - place / 100 for place in range(len(entities))]
-        cards = [
-            card_json(
-                id=id,
-                entity_type=entity.type,
-                entity_id=entity.id,
-                name=entity.name,
-                score=score,
-                reasons=[Reason("fits_taste", "Because it fits")],
-                is_new=entity.is_new,
-                model_version=model_version,
-            ).decode()
-            for id, entity, score in zip(ids, entities, scores, strict=True)
-        ]
-        self.sql(
-            "insert into seda.mv_user_top_candidates (generation, user_id, entity_type, "
-            "recommendation_ids, entity_ids, scores, cards, is_new, genres, model_version, "
-            "created_at, expires_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            generation,
-            listener.id,
-            entities[0].type,
-            ids,
-            [entity.id for entity in entities],
-            scores,
-            cards,
-            [entity.is_new for entity in entities],
-            [entity.genre for entity in entities],
-            model_version,
-            now,
-            now + lifetime,
-            region=listener.region,
-        )
-        for rank, (id, entity) in enumerate(zip(ids, entities, strict=True), start=1):
-            self.sql(
-                "insert into seda.recommendations (id, generation, user_id, entity_type, "
-                "entity_id, rank, score, model_version, created_at, expires_at, signals, "
-                "contributions, context) "
-                "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-                id,
-                generation,
-                listener.id,
-                entity.type,
-                entity.id,
-                rank,
-                scores[rank - 1],
-                model_version,
-                now,
-                now + lifetime,
-                [rank + place / 100 for place in range(len(INPUTS))],
-                [0.5 - place / 10 for place in range(len(CONTRIBUTIONS))],
-                json.dumps(
-                    {
-                        "reasons": [{"kind": "fits_taste", "text": "Because it fits"}],
-                        "features": [None] + [0.25] * (len(FEATURES) - 1),
-                        **({"exploration": {"propensity": 0.125}} if rank == EXPLORING else {}),
-                    }
-                ),
-                region=listener.region,
-            )
 
     def does(
         self, listener: Listener, kind: str, entity: Entity | str, ago: timedelta = timedelta()

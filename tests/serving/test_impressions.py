@@ -11,7 +11,8 @@ import pytest
 
 from seda.database.regions import Region, api_login_url
 from serving.documentation import Problem
-from tests.serving.serving_world import EXPLORING, World
+from tests.serving.list_rows import EXPLORING
+from tests.serving.serving_world import World
 from tests.serving.test_processes import _answer, _free_port, _start
 
 
