@@ -5,7 +5,7 @@ of `room_presence` and moves it by the same rules (a test holds both together). 
 one process's connections say. `Windows` spaces the messages of each receiver. Time is an argument.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -144,7 +144,7 @@ class Pending:
     """What a receiver is to be told: by room the number of changes, and when the oldest was."""
 
     since: datetime
-    rooms: dict[UUID, int] = field(default_factory=dict)
+    rooms: dict[Hashable, int] = field(default_factory=dict)
 
 
 class Windows(Generic[R]):
@@ -162,7 +162,7 @@ class Windows(Generic[R]):
     def __len__(self) -> int:
         return len(self._pending)
 
-    def note(self, receiver: R, room: UUID, since: datetime, changes: int = 1) -> None:
+    def note(self, receiver: R, room: Hashable, since: datetime, changes: int = 1) -> None:
         """The receiver is concerned by a change, accepted at `since`; 0 changes: look anew."""
         pending = self._pending.get(receiver)
         if pending is None:
@@ -185,6 +185,14 @@ class Windows(Generic[R]):
         if None in times:
             return min(pending.since for pending in self._pending.values())
         return min(time for time in times if time is not None) + self._window
+
+    def waits(self, receiver: R) -> bool:
+        """Whether the receiver is to be told something, sooner or later."""
+        return receiver in self._pending
+
+    def rooms(self, receivers: Iterable[R]) -> set[Hashable]:
+        """The rooms that these receivers, all of whom wait, are to be told of."""
+        return {room for each in receivers for room in self._pending[each].rooms}
 
     def take(self, receiver: R, now: datetime) -> Pending:
         """What the receiver is told at `now`; the next window begins."""

@@ -5,7 +5,7 @@ decided whether they may be. The caps are also held by the database, across proc
 (`seda.notifications.toast_slots`): here they spare it the question.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -168,9 +168,14 @@ def moment_of(candidate: Candidate) -> Moment | None:
     By place and not by a count of before: two processes that each see one of two friends come at
     once agree on who was the first.
     """
+    return moment_among([friend.user_id for friend in candidate.present], candidate.came)
+
+
+def moment_among(present: Sequence[Hashable], came: Collection[Hashable]) -> Moment | None:
+    """`moment_of`, by ids of any kind: those who are there, first comers first, and who came."""
     for moment in reversed(Moment):
         place = moment.friends - 1
-        if place < len(candidate.present) and candidate.present[place].user_id in candidate.came:
+        if place < len(present) and present[place] in came:
             return moment
     return None
 

@@ -102,7 +102,7 @@ class Admission:
                 IDLE,
             )
         ordinals = {(row["user_id"], row["session_id"]): row["ordinal"] for row in rows}
-        await self._fanouts[region].admit([UUID(int=user_id.int) for user_id, _ in ordinals])
+        await self._fanouts[region].admit({user_id.hex for user_id, _ in ordinals})
         return [
             ordinals.get((each.user_id, each.session_id)) or unknown_person() for each in visits
         ]

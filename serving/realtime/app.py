@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import socketio
 
@@ -91,7 +91,7 @@ class _Service:
         emitter = Emitter(self.server)
         toasts: dict[Region, Toasts] = {}
 
-        def came(region: Region, actor: UUID, room: UUID, viewers: Collection[UUID]) -> None:
+        def came(region: Region, actor: str, room: str, viewers: Collection[str]) -> None:
             if region in toasts:
                 toasts[region].came(actor, room, viewers)
 

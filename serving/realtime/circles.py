@@ -2,14 +2,13 @@
 
 Both are copies of what the database says (`seda.circles`, `room_presence`), loaded as one statement
 for many and kept by what it announces, so that a message needs no query. A viewer's block is what
-`seda.friends_presence` would give them; a test compares the two.
+`seda.friends_presence` would give them; a test compares the two. Ids are 32 hexadecimal digits.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from seda.social.copy import NOBODY, Face, SocialBlock, social_block
 
@@ -28,8 +27,8 @@ HIDDEN_ENOUGH = 3
 class Circle:
     """A viewer's friends: those who may be named, and those who are at most counted."""
 
-    visible: Mapping[UUID, Face]
-    hidden: frozenset[UUID]
+    visible: Mapping[str, Face]
+    hidden: frozenset[str]
 
 
 EMPTY = Circle({}, frozenset())
@@ -39,30 +38,29 @@ class Circles:
     """The connected viewers' circles, and back from a person to the viewers who know them."""
 
     def __init__(self) -> None:
-        self._circles: dict[UUID, Circle] = {}
-        self._watchers: dict[UUID, set[UUID]] = {}
-        self._knowers: dict[UUID, set[UUID]] = {}
+        self._circles: dict[str, Circle] = {}
+        self._watchers: dict[str, set[str]] = {}
+        self._knowers: dict[str, set[str]] = {}
 
-    def __contains__(self, viewer: UUID) -> bool:
+    def __contains__(self, viewer: str) -> bool:
         return viewer in self._circles
 
     def __len__(self) -> int:
         return len(self._circles)
 
-    def viewers(self) -> list[UUID]:
+    def viewers(self) -> list[str]:
         """Everybody who is connected."""
         return list(self._circles)
 
-    def load(self, viewers: Collection[UUID], rows: Iterable[Mapping[str, Any]]) -> None:
+    def load(self, viewers: Collection[str], rows: Iterable[Sequence[Any]]) -> None:
         """Put the viewers' circles, of the rows of `CIRCLES`, in the place of what was known."""
-        visible: dict[UUID, dict[UUID, Face]] = {viewer: {} for viewer in viewers}
-        hidden: dict[UUID, set[UUID]] = {viewer: set() for viewer in viewers}
-        for row in rows:
-            if row["hidden"]:
-                hidden[row["viewer_id"]].add(row["friend_id"])
+        visible: dict[str, dict[str, Face]] = {viewer: {} for viewer in viewers}
+        hidden: dict[str, set[str]] = {viewer: set() for viewer in viewers}
+        for viewer_id, friend_id, name, avatar_url, hides in rows:
+            if hides:
+                hidden[viewer_id.hex].add(friend_id.hex)
             else:
-                face = Face(row["name"], row["avatar_url"])
-                visible[row["viewer_id"]][row["friend_id"]] = face
+                visible[viewer_id.hex][friend_id.hex] = Face(name, avatar_url)
         for viewer in viewers:
             self.forget(viewer)
             self._circles[viewer] = Circle(visible[viewer], frozenset(hidden[viewer]))
@@ -71,7 +69,7 @@ class Circles:
             for friend in (*visible[viewer], *hidden[viewer]):
                 self._knowers.setdefault(friend, set()).add(viewer)
 
-    def forget(self, viewer: UUID) -> None:
+    def forget(self, viewer: str) -> None:
         """The viewer is not connected any more."""
         circle = self._circles.pop(viewer, None)
         if circle is None:
@@ -84,27 +82,24 @@ class Circles:
                     if not known:
                         del index[friend]
 
-    def of(self, viewer: UUID) -> Circle:
+    def of(self, viewer: str) -> Circle:
         """The viewer's circle; nobody where they are not connected."""
         return self._circles.get(viewer, EMPTY)
 
-    def watchers(self, actor: UUID) -> Collection[UUID]:
+    def watchers(self, actor: str) -> Collection[str]:
         """The connected viewers who may hear of the actor: a hidden actor has none."""
         return self._watchers.get(actor, ())
 
-    def stale(self, payload: str) -> set[UUID]:
+    def stale(self, payload: str) -> set[str]:
         """The connected viewers whose circles a `seda_circles` payload says have changed."""
-        found: set[UUID] = set()
+        found: set[str] = set()
         for each in payload.split(" "):
             if each == "*":
                 return set(self._circles)
-            try:
-                person = UUID(each[1:])
-            except ValueError:
-                continue
-            if each[0] == "=" and person in self._circles:
+            person = each[1:].replace("-", "")
+            if each[:1] == "=" and person in self._circles:
                 found.add(person)
-            elif each[0] == "~":
+            elif each[:1] == "~":
                 found |= self._knowers.get(person, set())
         return found
 
@@ -113,14 +108,14 @@ class Board:
     """Who is in which room of the region, and since when."""
 
     def __init__(self) -> None:
-        self._rooms: dict[UUID, dict[UUID, datetime]] = {}
-        self._where: dict[UUID, set[UUID]] = {}
+        self._rooms: dict[str, dict[str, datetime]] = {}
+        self._where: dict[str, set[str]] = {}
 
-    def rooms_of(self, actor: UUID) -> Collection[UUID]:
+    def rooms_of(self, actor: str) -> Collection[str]:
         """The rooms in which somebody is."""
         return self._where.get(actor, ())
 
-    def came(self, actor: UUID, room: UUID, at: datetime) -> bool:
+    def came(self, actor: str, room: str, at: datetime) -> bool:
         """False where that was known: the same is told twice after a new start."""
         people = self._rooms.setdefault(room, {})
         if actor in people:
@@ -129,7 +124,7 @@ class Board:
         self._where.setdefault(actor, set()).add(room)
         return True
 
-    def left(self, actor: UUID, room: UUID) -> bool:
+    def left(self, actor: str, room: str) -> bool:
         """False where that was known."""
         people = self._rooms.get(room)
         if people is None or people.pop(actor, None) is None:
@@ -142,12 +137,12 @@ class Board:
         return True
 
     def replace(
-        self, rows: Iterable[tuple[UUID, UUID, datetime]]
-    ) -> Iterator[tuple[str, UUID, UUID, datetime | None]]:
+        self, rows: Iterable[Sequence[Any]]
+    ) -> Iterator[tuple[str, str, str, datetime | None]]:
         """What the rows of `PRESENT` say instead of what was known; gives what is different."""
         before, self._rooms, self._where = self._rooms, {}, {}
-        for room, actor, at in rows:
-            self.came(actor, room, at)
+        for room_id, actor_id, at in rows:
+            self.came(actor_id.hex, room_id.hex, at)
         for room, people in before.items():
             now = self._rooms.get(room, {})
             yield from (("-", actor, room, None) for actor in people if actor not in now)
@@ -157,7 +152,7 @@ class Board:
                 if actor not in then:
                     yield "+", actor, room, at
 
-    def block(self, circle: Circle, room: UUID, room_name: str) -> SocialBlock:
+    def block(self, circle: Circle, room: str, room_name: str) -> SocialBlock:
         """What a viewer with this circle may see of the room (SOC-4)."""
         there = self.visible(circle, room)
         if not there:
@@ -168,11 +163,12 @@ class Board:
             count += sum(1 for friend in circle.hidden if friend in people)
         return social_block([circle.visible[friend] for friend in there], count, room_name)
 
-    def visible(self, circle: Circle, room: UUID) -> list[UUID]:
+    def visible(self, circle: Circle, room: str) -> list[str]:
         """The friends in the room who may be named, first comers first."""
         people = self._rooms.get(room)
         if not people:
             return []
-        there = [(people[friend], friend) for friend in circle.visible if friend in people]
+        few, many = sorted((people, circle.visible), key=len)
+        there = [(people[friend], friend) for friend in few if friend in many]
         there.sort()
         return [friend for _, friend in there]

@@ -43,7 +43,7 @@ AGAIN_SECONDS: Final = 0.2
 
 _logger = logging.getLogger("serving")
 
-Came = Callable[[UUID, UUID, Collection[UUID]], None]
+Came = Callable[[str, str, Collection[str]], None]
 
 
 class Fanout:
@@ -71,7 +71,7 @@ class Fanout:
         self._pools = pools
         self._emitter = emitter
         self._window = window
-        self._windows: Windows[UUID] = Windows(window)
+        self._windows: Windows[str] = Windows(window)
         self._clock = clock
         self._numbers = numbers
         self._came = came
@@ -79,8 +79,8 @@ class Fanout:
         self._heard: deque[tuple[str, str]] = deque()
         self._changes: deque[PresenceChange] = deque()
         self._known: dict[int, None] = {}
-        self._stale: set[UUID] = set()
-        self._names: dict[UUID, str] = {}
+        self._stale: set[str] = set()
+        self._names: dict[str, tuple[str, str]] = {}
         self._wake = asyncio.Event()
         self._compare = True
         self._loading = asyncio.Lock()
@@ -119,7 +119,7 @@ class Fanout:
         self._compare = True
         self._wake.set()
 
-    async def admit(self, viewers: Collection[UUID]) -> None:
+    async def admit(self, viewers: Collection[str]) -> None:
         """Load the circles of people who connect, in one statement."""
         await asyncio.wait_for(self.ready.wait(), LOAD_SECONDS)
         wanted = [viewer for viewer in set(viewers) if viewer not in self.circles]
@@ -132,7 +132,7 @@ class Fanout:
                     self.circles.forget(viewer)
                 raise
 
-    def dismiss(self, viewer: UUID) -> None:
+    def dismiss(self, viewer: str) -> None:
         """The viewer's last connection is gone."""
         self.circles.forget(viewer)
         self._windows.forget(viewer)
@@ -229,7 +229,7 @@ class Fanout:
         except BaseException:
             self._compare = True
             raise
-        for _, actor, room, at in self.board.replace((r[0], r[1], r[2]) for r in rows):
+        for _, actor, room, at in self.board.replace(rows):
             if not self.ready.is_set():
                 continue
             for viewer in self.circles.watchers(actor):
@@ -238,7 +238,7 @@ class Fanout:
             self._stale |= set(self.circles.viewers())
         self.ready.set()
 
-    async def _load(self, viewers: list[UUID], *, look: bool = False) -> None:
+    async def _load(self, viewers: list[str], *, look: bool = False) -> None:
         async with self._loading:
             async with self._pools.connection(self.region) as connection:
                 rows = await connection.fetch(LOAD_CIRCLES, viewers, timeout=LOAD_SECONDS)
@@ -247,7 +247,7 @@ class Fanout:
         if look:
             self._look_anew(before)
 
-    def _look_anew(self, before: dict[UUID, Any]) -> None:
+    def _look_anew(self, before: dict[str, Any]) -> None:
         """Whose circle changed sees the rooms of those whom they may see, or see no longer."""
         now = self._clock()
         for viewer, then in before.items():
@@ -257,28 +257,36 @@ class Fanout:
                     for room in self.board.rooms_of(friend):
                         self._windows.note(viewer, room, now, 0)
 
-    async def _tell(self, due: list[UUID]) -> None:
+    async def _tell(self, due: list[str]) -> None:
         now = self._clock()
         viewers = [viewer for viewer in due if self._emitter.connected(viewer)]
         if not viewers:
             return
-        told = [(viewer, self._windows.take(viewer, now)) for viewer in viewers]
-        await self._name_rooms({room for _, pending in told for room in pending.rooms})
-        for place, (viewer, pending) in enumerate(told, start=1):
+        await self._name_rooms({str(room) for room in self._windows.rooms(viewers)})
+        shed_messages = changes = 0
+        for place, viewer in enumerate(viewers, start=1):
+            if not self._windows.waits(viewer):  # gone since the last slice
+                continue
+            pending = self._windows.take(viewer, now)
             # Behind by a window: faces are left out first, changes never.
             lag = self._clock() - pending.since
             shed = lag > 2 * self._window
-            rooms = [self._room(viewer, room, n, shed) for room, n in pending.rooms.items()]
+            rooms = [self._room(viewer, str(room), n, shed) for room, n in pending.rooms.items()]
             since = pending.since.isoformat(timespec="microseconds")
             await self._emitter.emit(viewer, encoded("presence", {"rooms": rooms, "since": since}))
-            self._numbers.told(lag.total_seconds(), sum(pending.rooms.values()), shed)
+            self._numbers.lag.observe(lag.total_seconds())
+            changes += sum(pending.rooms.values())
+            shed_messages += shed
             if place % SLICE == 0:
                 await asyncio.sleep(0)
+        self._numbers.changes.inc(changes)
+        self._numbers.shed.inc(shed_messages)
 
-    def _room(self, viewer: UUID, room: UUID, changes: int, shed: bool) -> dict[str, Any]:
-        block = self.board.block(self.circles.of(viewer), room, self._names.get(room, ""))
+    def _room(self, viewer: str, room: str, changes: int, shed: bool) -> dict[str, Any]:
+        room_id, name = self._names[room]
+        block = self.board.block(self.circles.of(viewer), room, name)
         return {
-            "room_id": str(room),
+            "room_id": room_id,
             "text": block.text,
             "count": block.count,
             "avatars": () if shed else block.avatars,
@@ -286,12 +294,13 @@ class Fanout:
             "changes": changes,
         }
 
-    async def _name_rooms(self, rooms: set[UUID]) -> None:
+    async def _name_rooms(self, rooms: set[str]) -> None:
         unknown = [room for room in rooms if room not in self._names]
         if unknown:
             async with self._pools.connection(self.region) as connection:
                 rows = await connection.fetch(ROOM_NAMES, unknown)
-            self._names.update({row["id"]: row["name"] for row in rows})
+            known = {row["id"].hex: row["name"] for row in rows}  # a room may be gone by now
+            self._names.update({room: (str(UUID(room)), known.get(room, "")) for room in unknown})
 
     def _pass_on(self, payload: str) -> None:
         update = feed_update(payload)
@@ -299,6 +308,6 @@ class Fanout:
             return
         packet = encoded("feed_updated", update.document)
         for user_id in update.users:
-            if self._emitter.connected(user_id):
+            if self._emitter.connected(user_id.hex):
                 self._numbers.feeds.inc()
-                self._emitter.emit_soon(user_id, packet)
+                self._emitter.emit_soon(user_id.hex, packet)

@@ -76,7 +76,7 @@ class Gateway:
         self._numbers = numbers
         self._clock = clock
         self.connections: dict[str, Connection] = {}
-        self._people: dict[UUID, set[str]] = {}
+        self._people: dict[str, set[str]] = {}
         server.on("connect", self.connect)
         server.on("disconnect", self.disconnect)
         server.on("presence:heartbeat", self.heartbeat)
@@ -99,9 +99,9 @@ class Gateway:
             raise Refused("gone")
         now = self._clock()
         self.connections[sid] = Connection(sid, eio_sid, person, session_id, session, now)
-        self._people.setdefault(person.user_id, set()).add(sid)
+        self._people.setdefault(person.key, set()).add(sid)
         self._attendance[person.region].connect(sid, person.user_id, now)
-        self._emitter.add(person.user_id, eio_sid)
+        self._emitter.add(person.key, eio_sid)
         self._numbers.connections.set(len(self.connections))
 
     async def heartbeat(self, sid: str, data: Any = None) -> dict[str, Any]:
@@ -121,11 +121,11 @@ class Gateway:
         if connection is None:
             return
         person = connection.person
-        sids = self._people.get(person.user_id, set())
+        sids = self._people.get(person.key, set())
         sids.discard(sid)
         if not sids:
-            self._people.pop(person.user_id, None)
-        self._emitter.remove(person.user_id, connection.eio_sid)
+            self._people.pop(person.key, None)
+        self._emitter.remove(person.key, connection.eio_sid)
         self._dismiss_unless_connected(person)
         self._numbers.connections.set(len(self.connections))
         async with connection.lock:  # an intent in flight ends first, and is then undone here
@@ -150,15 +150,15 @@ class Gateway:
                         attendance.quit(sid, room)
                     await self._lose(connection.person, rooms)
 
-    def sessions(self, user_id: UUID) -> list[str]:
+    def sessions(self, person: str) -> list[str]:
         """A person's sessions here, the most recently active first."""
-        mine = [self.connections[sid] for sid in self._people.get(user_id, ())]
+        mine = [self.connections[sid] for sid in self._people.get(person, ())]
         mine.sort(key=lambda connection: connection.alive_at, reverse=True)
         return list(dict.fromkeys(connection.session for connection in mine))
 
-    def session_sids(self, user_id: UUID, session: str) -> list[str]:
+    def session_sids(self, person: str, session: str) -> list[str]:
         """The Engine.IO ids of a session's connections."""
-        mine = (self.connections[sid] for sid in self._people.get(user_id, ()))
+        mine = (self.connections[sid] for sid in self._people.get(person, ()))
         return [connection.eio_sid for connection in mine if connection.session == session]
 
     def _handler(self, kind: str) -> Callable[..., Any]:
@@ -228,8 +228,8 @@ class Gateway:
                 _logger.warning("a lost connection keeps its presence: %s", type(problem).__name__)
 
     def _dismiss_unless_connected(self, person: Person) -> None:
-        if not self._emitter.connected(person.user_id):
-            self._fanouts[person.region].dismiss(person.user_id)
+        if not self._emitter.connected(person.key):
+            self._fanouts[person.region].dismiss(person.key)
 
 
 def _not_connected() -> ProblemError:

@@ -38,6 +38,11 @@ class Person:
     sub: str
     region: Region
 
+    @property
+    def key(self) -> str:
+        """What the fan-out knows them by."""
+        return self.user_id.hex
+
 
 @dataclass(frozen=True, slots=True)
 class Intent:

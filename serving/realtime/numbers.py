@@ -55,13 +55,6 @@ class Numbers:
             registry=registry,
         )  # fmt: skip
 
-    def told(self, lag: float, changes: int, shed: bool) -> None:
-        """A presence message went out."""
-        self.lag.observe(lag)
-        self.changes.inc(changes)
-        if shed:
-            self.shed.inc()
-
     def exposition(self) -> bytes:
         """The numbers in Prometheus' text format."""
         return generate_latest(self.registry)

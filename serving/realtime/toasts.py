@@ -18,7 +18,7 @@ from seda.database.regions import Region
 from seda.notifications.arrivals import Arrival, load_candidates
 from seda.notifications.log import RECORD, Logged, record_values
 from seda.notifications.toast_slots import Announcement, Session, announce
-from seda.social.toasts import APART, Candidate, DropReason, Friend, moment_of
+from seda.social.toasts import APART, DropReason, moment_among
 from serving.pools import Pools
 from serving.problems import DatabaseUnavailableError
 from serving.realtime.emitter import Emitter, encoded
@@ -26,13 +26,13 @@ from serving.realtime.fanout import Fanout
 from serving.realtime.gateway import Gateway
 from serving.realtime.numbers import Numbers
 
-MOST: Final = 200
+MOST: Final = 60
 """Pairs of viewer and room that are looked at together."""
 MOST_WAITING: Final = 50_000
 
 _logger = logging.getLogger("serving")
 
-Pair = tuple[UUID, UUID]
+Pair = tuple[str, str]
 
 
 class Toasts:
@@ -55,9 +55,9 @@ class Toasts:
         self._seconds = window.total_seconds()
         self._clock = clock
         self._numbers = numbers
-        self._came: dict[Pair, set[UUID]] = {}
-        self._told_at: dict[UUID, datetime] = {}
-        self._refused: dict[UUID, set[UUID]] = {}
+        self._came: dict[Pair, set[str]] = {}
+        self._told_at: dict[str, datetime] = {}
+        self._refused: dict[str, set[str]] = {}
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
@@ -81,7 +81,7 @@ class Toasts:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
 
-    def came(self, actor: UUID, room: UUID, viewers: Collection[UUID]) -> None:
+    def came(self, actor: str, room: str, viewers: Collection[str]) -> None:
         """Somebody came whom these viewers may hear of."""
         if len(self._came) >= MOST_WAITING:  # toasts are shed long before presence is
             self._numbers.toasts.labels("shed").inc(len(viewers))
@@ -106,9 +106,9 @@ class Toasts:
 
     async def _look(self) -> None:
         now = self._clock()
-        pairs: dict[Pair, set[UUID]] = {}
+        pairs: dict[Pair, set[str]] = {}
         soon: list[Pair] = []
-        addressed: set[UUID] = set()
+        addressed: set[str] = set()
         for pair in list(self._came):
             viewer = pair[0]
             if viewer in addressed:  # one at a time: the next one may be too soon by then
@@ -138,14 +138,10 @@ class Toasts:
                 self._came.setdefault(pair, set()).update(came)
             raise
 
-    def _is_moment(self, pair: Pair, came: set[UUID]) -> bool:
+    def _is_moment(self, pair: Pair, came: set[str]) -> bool:
         viewer, room = pair
-        circle = self._fanout.circles.of(viewer)
-        present = tuple(
-            Friend(friend, circle.visible[friend])
-            for friend in self._fanout.board.visible(circle, room)
-        )
-        return moment_of(Candidate(room, "", present, frozenset(came))) is not None
+        there = self._fanout.board.visible(self._fanout.circles.of(viewer), room)
+        return moment_among(there, came) is not None
 
     async def _refuse(self, pairs: Sequence[Pair], now: datetime) -> None:
         """Log what comes too soon, once for each toast and room."""
@@ -155,28 +151,29 @@ class Toasts:
             refused = self._refused.setdefault(viewer, set())
             if room not in refused:
                 refused.add(room)
-                for session in self._gateway.sessions(viewer):
-                    entries.append(
-                        Logged(
-                            viewer, "toast", "suppressed", reason, "room", room, session, None, now
-                        )
-                    )
+                person, place = UUID(viewer), UUID(room)
+                entries += [
+                    Logged(person, "toast", "suppressed", reason, "room", place, session, None, now)
+                    for session in self._gateway.sessions(viewer)
+                ]
         self._numbers.toasts.labels(reason).inc(len(pairs))
         if entries:
             async with self._pools.connection(self.region) as connection:
                 await connection.execute(RECORD, *record_values(entries))
 
-    async def _announce(self, pairs: dict[Pair, set[UUID]], now: datetime) -> None:
-        arrivals = {Arrival(actor, room) for (_, room), came in pairs.items() for actor in came}
+    async def _announce(self, pairs: dict[Pair, set[str]], now: datetime) -> None:
+        arrivals = {(actor, room) for (_, room), came in pairs.items() for actor in came}
         async with self._pools.transaction(self.region) as connection:
             found = await load_candidates(
-                connection, list(arrivals), list({viewer for viewer, _ in pairs})
+                connection,
+                [Arrival(UUID(actor), UUID(room)) for actor, room in arrivals],
+                [UUID(viewer) for viewer, _ in pairs],
             )
             addressed = [
                 (Session(viewer, session), candidate)
                 for viewer, candidate in found
-                if (viewer, candidate.room_id) in pairs
-                for session in self._gateway.sessions(viewer)
+                if (viewer.hex, candidate.room_id.hex) in pairs
+                for session in self._gateway.sessions(viewer.hex)
             ]
             announcements = await announce(connection, addressed, now)
         self._numbers.toasts.labels("not_sent").inc(len(addressed) - len(announcements))
@@ -186,8 +183,9 @@ class Toasts:
     async def _emit(self, announcement: Announcement) -> None:
         now = self._clock()
         session, toast = announcement.session, announcement.toast
-        self._told_at[session.user_id] = now
-        self._refused.pop(session.user_id, None)
+        viewer = session.user_id.hex
+        self._told_at[viewer] = now
+        self._refused.pop(viewer, None)
         block = toast.block()
         document = {
             "id": str(uuid4()),
@@ -200,7 +198,7 @@ class Toasts:
             "at": now.isoformat(timespec="microseconds"),
         }
         packet = encoded("toast", document)
-        for sid in self._gateway.session_sids(session.user_id, session.session_id):
+        for sid in self._gateway.session_sids(viewer, session.session_id):
             await self._emitter.send(sid, packet)
         self._numbers.toasts.labels("sent").inc()
 

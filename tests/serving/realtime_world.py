@@ -15,7 +15,7 @@ from serving.realtime.app import create_realtime
 from serving.server import bind
 from tests.serving.serving_world import Entity, Listener, World
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 
 class Client:

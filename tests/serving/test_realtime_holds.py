@@ -10,7 +10,7 @@ import pytest
 from seda.database.regions import Region
 from seda.social.presence import Change, Standing
 from serving.realtime import upkeep
-from tests.serving.realtime_world import running
+from tests.serving.realtime_world import PATIENCE, running
 from tests.serving.serving_world import World
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -120,7 +120,7 @@ async def test_a_connection_without_a_sign_of_life_leaves(
         client = await service.client(ada)
         await client.ask("join", room)
         passed = timedelta(minutes=20)
-        await client.io.call("presence:heartbeat", timeout=5)
+        await client.io.call("presence:heartbeat", timeout=PATIENCE)
         await service.until(
             "select extract(epoch from last_seen_at - joined_at)::int from seda.room_presence",
             [(1200,)],

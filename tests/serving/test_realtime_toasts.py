@@ -8,14 +8,14 @@ import pytest
 
 from seda.database.regions import Region
 from seda.notifications.arrivals import Arrival, load_candidates
-from tests.serving.realtime_world import Client, running
+from tests.serving.realtime_world import PATIENCE, Client, running
 from tests.serving.serving_world import World
 
 SENT = "select session_id, reason from seda.notification_log where decision = 'sent' order by 1"
 
 
 async def toast(client: Client) -> dict:
-    return await asyncio.wait_for(client.toasts.get(), 5)
+    return await asyncio.wait_for(client.toasts.get(), PATIENCE)
 
 
 async def test_the_first_friend_is_a_toast_and_the_next_one_is_too_soon(world: World) -> None:
@@ -83,9 +83,9 @@ async def test_a_session_ends_after_half_an_idle_hour(world: World, idle_minutes
             await acting[n].ask("join", rooms[n])
             await toast(watching)
             passed += timedelta(minutes=11)
-            await watching.io.call("presence:heartbeat", timeout=5)
+            await watching.io.call("presence:heartbeat", timeout=PATIENCE)
         passed += timedelta(minutes=idle_minutes)
-        await watching.io.call("presence:heartbeat", timeout=5)
+        await watching.io.call("presence:heartbeat", timeout=PATIENCE)
         await acting[3].ask("join", rooms[3])
         if idle_minutes > 30:
             assert (await toast(watching))["room_id"] == str(rooms[3].id)
