@@ -48,7 +48,8 @@ VISIBLE_PRESENCE = """
     join seda.friends f on f.friend_user_id = p.user_id
     join seda.users u on u.id = p.user_id and u.deleted_at is null
          and coalesce(u.privacy_settings -> 'hide_presence', 'false') = 'false'
-    where {friendship} group by f.user_id, p.room_id""".replace("{friendship}", UNBLOCKED_FRIENDS)
+    where {friendship} and (p.connections > 0 or p.held_until > seda.clock())
+    group by f.user_id, p.room_id""".replace("{friendship}", UNBLOCKED_FRIENDS)
 
 SUPPRESSED = """
     select user_id, entity_id, 1::float4 from seda.suppressions

@@ -133,7 +133,8 @@ SIGHTINGS = _of("""
     cross join lateral (select * from seda.friends where user_id = l.user_id offset 0) f
     cross join lateral (
         select user_id, room_id, last_seen_at from seda.room_presence
-        where user_id = f.friend_user_id and departure is distinct from 'said' offset 0) p
+        where user_id = f.friend_user_id and departure is distinct from 'said'
+          and (connections > 0 or held_until > %(now)s) offset 0) p
     join seda.users u on u.id = p.user_id and {visible}
     where {unblocked}
 """)
