@@ -47,7 +47,7 @@ with moves as (
     set held_until = least(p.held_until, $7 + $9::interval), departure = 'said'
     from taken m
     where not m.joins and p.user_id = m.user_id and p.room_id = m.room_id and p.connections = 0
-      and p.held_until <= m.moment + $8
+      and coalesce(p.held_until, 'infinity') <= m.moment + $8
     returning p.room_id, p.user_id, p.held_until
 )
 select (select count(*) from received),
@@ -58,7 +58,8 @@ select (select count(*) from received),
             '~', array_agg(user_id), array_agg(room_id), array_agg(held_until))::text
         from going having count(*) > 0)
 """
-# By index, however bloated a table is; `coalesce` above keeps a subplan from becoming a join.
+# By key, however empty a table was when the plan was made. The first `coalesce` above keeps a
+# subplan from becoming a join, the second keeps the index of held presences out of it.
 _PLANNING = {
     "plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_hashjoin": "off",
     "enable_mergejoin": "off",
