@@ -29,6 +29,8 @@ create table seda.impression_pages (
            and coalesce(cardinality(propensities), cardinality(positions)) = cardinality(positions)
            and coalesce(array_length(features, 1), cardinality(positions)) = cardinality(positions))
 ) partition by range (shown_at);
+-- However often a page is read again, what was shown is found at once.
+create index idx_impression_pages_first on seda.impression_pages (user_id, shown_at) where not again;
 create table seda.impression_pages_default partition of seda.impression_pages default
     -- A row is read whole or by its ids: nothing is compressed, and little moved elsewhere.
     with (toast_tuple_target = 8160);
