@@ -9,6 +9,7 @@ for, and all of them when they are few (docs/decisions/0003).
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, inf
+from operator import itemgetter
 from statistics import NormalDist
 from typing import Any, Final
 
@@ -309,5 +310,7 @@ def _plan_for(connection: psycopg.Connection, *, seqscan: bool, ef_search: int =
 
 
 def _neighbours(rows: list[tuple[Any, ...]]) -> Neighbours:
+    # An iterative index scan gives its batches one after the other, each in order by itself.
+    rows = sorted(rows, key=itemgetter(1))
     similarities = 1 - np.array([row[1] for row in rows], np.float32)
     return Neighbours(ids_of(row[0] for row in rows), similarities)

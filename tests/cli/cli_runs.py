@@ -38,7 +38,7 @@ def run_seda(folder: Path, *arguments: object, **settings: object) -> Answer:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
 
