@@ -165,13 +165,15 @@ class Scene:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
         psutil.wait_procs(processes, timeout=20)
+        last: Exception | None = None
         for _ in range(40):
             try:
                 self.server._server.ensure_postgres_running()
                 return
-            except Exception:
+            except Exception as problem:  # what was killed may still hold the socket
+                last = problem
                 time.sleep(0.25)
-        raise RuntimeError("the database does not start again")
+        raise RuntimeError("the database does not start again") from last
 
     def tables(self) -> Tables:
         with self.databases[Region.GLOBAL].connect() as connection:

@@ -5,11 +5,14 @@ of thousands of messages a second cannot pay for either. The packets are the sam
 """
 
 import asyncio
+import logging
 
 import orjson
 import socketio
+from engineio.exceptions import SocketIsClosedError
 from engineio.packet import MESSAGE, Packet
 
+_logger = logging.getLogger("serving")
 _EVENT = "2"  # Socket.IO's packet type, of the namespace "/"
 
 
@@ -52,8 +55,10 @@ class Emitter:
         """Put the packet into one connection's queue."""
         try:
             await self._server.eio.send_packet(eio_sid, packet)
-        except Exception:  # the socket closed a moment ago: its disconnection is on its way
+        except SocketIsClosedError:  # a moment ago: its disconnection is on its way
             return
+        except Exception:  # one connection's trouble must not cost the others their message
+            _logger.exception("a message was not sent")
 
     def emit_soon(self, person: object, packet: Packet) -> None:
         """`emit`, for those who cannot wait for it."""

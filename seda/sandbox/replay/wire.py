@@ -5,6 +5,7 @@ and the official client understands. A test holds the two beside each other.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -77,6 +78,8 @@ class Client:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return await answer
         except (aiohttp.ClientError, OSError, TimeoutError) as problem:
+            # Known here before the reader hears of it: who asks again must not get this one.
+            self.lost.set()
             raise ConnectionLostError("No acknowledgement came.") from problem
         finally:
             self._answers.pop(asked, None)
@@ -86,8 +89,9 @@ class Client:
         self._closing = True
         if self._reading is None:
             return
-        if not self._socket.closed:
-            await self._socket.send_str(_CLOSED)
+        with contextlib.suppress(aiohttp.ClientError, OSError):  # it may be gone already
+            if not self._socket.closed:
+                await self._socket.send_str(_CLOSED)
         await self._socket.close()
         await asyncio.gather(self._reading, return_exceptions=True)
 

@@ -104,6 +104,17 @@ async def test_answers_find_their_questions(url: str, session: aiohttp.ClientSes
     await client.close()
 
 
+async def test_a_connection_that_cannot_be_written_to_is_lost_at_once(
+    url: str, session: aiohttp.ClientSession
+) -> None:
+    client = await Client(session, url, lambda *_: None).connect("good", "s")
+    client._socket._response.connection.transport.abort()  # the reader has not heard of it yet
+    with pytest.raises(ConnectionLostError):
+        await client.call("vote", 1)
+    assert client.lost.is_set()
+    await client.close()
+
+
 async def test_a_refusal_says_why(url: str, session: aiohttp.ClientSession) -> None:
     with pytest.raises(ConnectionRefusedError, match="refuses a client: Not you"):
         await Client(session, url, lambda *_: None).connect("bad", "s")
