@@ -298,7 +298,7 @@ def test_the_real_time_service_is_told_of_everybody_when_it_is_committed(ranked)
     ranked.publish(*people)
     with psycopg.connect(world.databases[Region.GLOBAL].url, autocommit=True) as listening:
         listening.execute(f"listen {CHANNEL}")
-        ranked.event(ben, "join", ranked.rooms[0])
+        ranked.event(ben, "join", ranked.order(people[0])[20])
         ranked.rerank()
         (notice,) = listening.notifies(timeout=5, stop_after=1)
     payload = json.loads(notice.payload)
