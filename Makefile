@@ -22,8 +22,9 @@ WITHOUT_SETTINGS = env $$(env | sed -En 's/$(OWN_SETTINGS)/-u \1/p')
 demo: $(STAMP)
 	@$(BIN)/seda demo $(ARGS)
 
+# A worker per core: threads beside them would wait for each other, busily.
 test: $(STAMP)
-	@$(WITHOUT_SETTINGS) $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(WITHOUT_SETTINGS) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
