@@ -184,6 +184,19 @@ class Settings(BaseSettings):
     )
     mock_providers_port: int = Field(8003, description="Port of `seda mock-providers`.")
     notifier_port: int = Field(8004, description="Port of the notifier's health.")
+    api_metrics_urls: str | None = Field(
+        None,
+        description="Addresses, with commas, of the `/metrics` of every process of the API, which "
+        "a canary's gates read; default: that of `SEDA_API_PORT` here.",
+    )
+    realtime_metrics_urls: str | None = Field(
+        None, description="The same of the real-time service; default: `SEDA_REALTIME_PORT` here."
+    )
+    flags: str | None = Field(
+        None,
+        description="Where feature flags come from: a JSON file, or `package.module:Provider` of "
+        "an OpenFeature provider; default: `SEDA_HOME/flags.json`, if there is one.",
+    )
 
     @property
     def offers_demo(self) -> bool:

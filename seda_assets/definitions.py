@@ -6,6 +6,7 @@ use_fast_kernels()  # before anything below imports numpy
 
 import dagster as dg  # noqa: E402
 
+from seda_assets.assets.canary_gate import canary_gate  # noqa: E402
 from seda_assets.assets.candidates import (  # noqa: E402
     collaborative_candidates,
     content_candidates,
@@ -33,6 +34,11 @@ from seda_assets.assets.vector_search import (  # noqa: E402
     vector_search_quality,
 )
 from seda_assets.assets.vectors import entity_vector_assets, taste_vectors  # noqa: E402
+from seda_assets.automation.canaries import (  # noqa: E402
+    canaries,
+    canary_gates,
+    model_stage,
+)
 from seda_assets.automation.jobs import (  # noqa: E402
     embed_catalogue,
     evaluation,
@@ -74,10 +80,20 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             vector_search_quality,
             migration_thresholds,
             offline_evaluation,
+            canary_gate,
         ],
-        jobs=[nightly, evaluation, hourly, observe_sources, embed_catalogue, realtime],
+        jobs=[
+            nightly,
+            evaluation,
+            hourly,
+            observe_sources,
+            embed_catalogue,
+            realtime,
+            canary_gates,
+            model_stage,
+        ],
         schedules=schedules,
-        sensors=[*sensors, presence_events],
+        sensors=[*sensors, presence_events, canaries],
         resources={"platform": platform, "io_manager": RegionalFiles(platform)},
     )
 

@@ -46,7 +46,9 @@ with me as materialized (
     join seda.generations g on g.generation = r.generation
         and g.state in ('published', 'superseded')
     where r.id = $1::uuid
-    order by r.generation = (select generation from seen) desc nulls last, r.generation desc limit 1
+    order by r.generation = (select generation from seen) desc nulls last,
+        -- Of somebody in a canary there are lists of both arms.
+        g.arm = seda.served_arm(me.id) desc, r.generation desc limit 1
 )
 select me.id as user_id, me.deleted_at is not null as deleted,
        coalesce(r.entity_type, s.entity_type) as entity_type,

@@ -10,6 +10,8 @@ from seda.cli import (
     embedding,
     embeddings,
     evaluation,
+    gate,
+    models,
     people,
     replay,
     running,
@@ -38,6 +40,9 @@ app.command()(evaluation.evaluate)
 app.add_typer(data.exporting, name="export")
 app.command("reindex")(vectors.reindex)
 app.add_typer(vectors.vectors, name="vectors")
+app.add_typer(models.models, name="model")
+app.add_typer(models.models, name="models", hidden=True)
+app.command()(gate.gate)
 app.command("embed-server")(embedding.embed_server)
 app.add_typer(embeddings.embeddings, name="embeddings")
 app.command("mock-providers")(embedding.mock_providers)

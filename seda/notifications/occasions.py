@@ -43,8 +43,8 @@ _STANDING = """
            coalesce(m.is_new[a.place], false)
     from unnest(%(users)s::uuid[], %(rooms)s::uuid[]) as w (user_id, room_id)
     join seda.users u on u.id = w.user_id
-    left join seda.generation_pointer p on p.entity_type = 'room' and p.arm = 'control'
-        and p.shard = u.region || '-'
+    left join seda.generation_pointer p on p.entity_type = 'room'
+        and p.arm = seda.served_arm(u.id) and p.shard = u.region || '-'
             || lpad((((u.bucket + 1) * %(shards)s - 1) / 64)::text, 2, '0')
     left join seda.mv_user_top_candidates m on m.generation = p.generation
         and m.user_id = w.user_id and m.entity_type = 'room'

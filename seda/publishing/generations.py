@@ -41,6 +41,10 @@ class EmptyGenerationError(SedaError):
     """A generation without rows would replace one that has some."""
 
 
+class ExperimentOverError(SedaError):
+    """The experiment whose arm would be served is served no more: it was rolled back meanwhile."""
+
+
 @dataclass(frozen=True)
 class PublishReport:
     """What a flip did: the types whose pointer moved, and the generations nobody points at now.
@@ -70,14 +74,20 @@ def open_generation(
     run_id: str | None,
     data_versions: Mapping[str, Any],
     now: datetime,
+    experiment: str | None = None,
 ) -> int:
-    """A new generation of a shard, in state `loading`; returns its number."""
+    """A new generation of a shard, in state `loading`; returns its number.
+
+    With an `experiment` it holds the lists of its canary's people; what is shown of it says so.
+    """
+    arm = "canary" if experiment else "control"
     with database.transaction() as connection:
         ((generation,),) = connection.execute(
-            "insert into seda.generations (shard, model_version, run_id, data_versions, created_at)"
-            " values (%s, %s, %s, %s, %s) returning generation",
-            [shard, model_version, run_id, Jsonb(dict(data_versions), orjson.dumps), now],
-        )
+            "insert into seda.generations (shard, model_version, run_id, data_versions, created_at,"
+            " arm, experiment) values (%s, %s, %s, %s, %s, %s, %s) returning generation",
+            [shard, model_version, run_id, Jsonb(dict(data_versions), orjson.dumps), now, arm,
+             experiment],
+        )  # fmt: skip
     return int(generation)
 
 
@@ -123,14 +133,17 @@ def publish(
     *,
     entity_types: Sequence[str],
     arm: str = "control",
+    experiment: str | None = None,
     now: datetime,
     allow_empty: bool = False,
 ) -> PublishReport:
     """Serve the generation to its shard's arm for these types, in one short transaction.
 
-    An older generation that still has its tables may be published again: that is a rollback.
+    An older generation that still has its tables may be published again: that is a rollback. The
+    arm of an `experiment` is served only while the experiment is.
 
     Raises:
+        ExperimentOverError: the experiment was rolled back.
         UnknownGenerationError: there is none of this number.
         GenerationStateError: it is not fully loaded, or was dropped.
         EmptyGenerationError: it has no rows of a type of which the served one has some.
@@ -139,6 +152,8 @@ def publish(
         started = time.perf_counter()
         with connection.transaction():
             shard, counts = _lock(connection, generation)
+            if experiment:
+                _require_serving(connection, experiment)
             pointers = _pointers(connection, shard, entity_types, arm)
             if not allow_empty:
                 _refuse_empty(generation, counts, pointers)
@@ -259,6 +274,15 @@ def _lock(connection: psycopg.Connection, generation: int) -> tuple[str, Counts]
             + " and cannot be served: load a new one."
         )
     return str(row[0]), counts
+
+
+def _require_serving(connection: psycopg.Connection, experiment: str) -> None:
+    """Held until this commits: a rollback comes before or after, and then takes the pointers."""
+    found = connection.execute(
+        "select from seda.experiments where name = %s and serving for share", [experiment]
+    )
+    if not found.rowcount:
+        raise ExperimentOverError(f"The experiment {experiment} is over: its lists are not served.")
 
 
 def _pointers(

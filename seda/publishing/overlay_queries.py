@@ -68,7 +68,7 @@ _CONCERNED = _of("""
         select r.user_id from seda.realtime_rankings r join served s on s.id = r.user_id
         where r.expires_at < %(renewed)s or not exists (
             select from seda.generation_pointer p where p.shard = s.shard
-              and p.entity_type = r.entity_type and p.arm = 'control'
+              and p.entity_type = r.entity_type and p.arm = seda.served_arm(s.id)
               and p.generation = r.generation)
         order by r.expires_at limit %(most)s
     ), people as (
@@ -94,7 +94,7 @@ LISTS = """
            m.entity_ids, m.is_new, m.pool_size, coalesce(m.presence, '{}')
     from concerned c
     join seda.generation_pointer p
-        on p.shard = c.shard and p.entity_type = 'room' and p.arm = 'control'
+        on p.shard = c.shard and p.entity_type = 'room' and p.arm = seda.served_arm(c.user_id)
     join seda.mv_user_top_candidates m on m.generation = p.generation and m.user_id = c.user_id
         and m.entity_type = 'room' and m.pool_size is not null and m.is_new is not null
 """

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from numba import njit
 
 from seda.recommender.arrays import (
+    BoolArray,
     ByteArray,
     Csr,
     FloatArray,
@@ -69,6 +70,13 @@ class CandidatePool:
         first, last = self.indptr[start], self.indptr[stop]
         indptr = self.indptr[start : stop + 1] - first
         return type(self)(indptr, self.items[first:last], self.sources[first:last])
+
+    def of_users(self, chosen: BoolArray) -> Self:
+        """The pool of the same users, empty for all but the `chosen`, bool `(users,)`."""
+        sizes = np.diff(self.indptr)
+        kept = np.repeat(chosen, sizes)
+        indptr = np.concatenate([[0], np.cumsum(np.where(chosen, sizes, 0))]).astype(np.int64)
+        return type(self)(indptr, self.items[kept], self.sources[kept])
 
     @property
     def owners(self) -> IntArray:

@@ -6,6 +6,7 @@ drifted, else what was learned before is handed on.
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from time import perf_counter
 
 import dagster as dg
@@ -14,6 +15,7 @@ import numpy as np
 from seda.activity.snapshot import FromSnapshot, RegionSnapshot
 from seda.database.arrays import UnknownPackedTypeError, unpack
 from seda.database.regions import Region, RegionalDatabase
+from seda.experiments.canaries import serving_experiment
 from seda.experiments.listening import listening_of
 from seda.feedback.impressions import count_answers, load_logged
 from seda.recommender.arrays import DoubleArray
@@ -30,6 +32,7 @@ from seda.recommender.learned import (
 )
 from seda.recommender.tuning import DataSize
 from seda.registry.models import BLEND, ModelVersion, get_active, promote, register
+from seda.registry.rankers import data_size, learned_version
 from seda.vectorstore.aligned import AlignedVectors
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.regional_files import StoredValues
@@ -68,12 +71,16 @@ def learned_rankers(
         region, started = str(database.region), perf_counter()
         snapshot: RegionSnapshot = interaction_matrices[region]
         before = _stored(platform, database.region)
+        # A canary and its control stay what they are while they are compared.
+        held = _canary_runs(database)
         learned = {
-            kind: _current(database, platform, snapshot, kind, before.get(kind), budget)
+            kind: before[kind]
+            if held and kind in before
+            else _current(database, platform, snapshot, kind, before.get(kind), budget)
             for kind in ("artist", "playlist", "room")
         }
         if any(learned[kind] is not before.get(kind) for kind in learned):
-            metadata[f"best_{region}"] = _register(database, learned)
+            metadata[f"best_{region}"] = _register(database, learned, platform.now())
         for kind, each in learned.items():
             for measure, judged in (("ndcg", each.judged), ("live_ndcg", each.judged_live)):
                 for ranker, gains in judged.items():
@@ -81,6 +88,11 @@ def learned_rankers(
         results[region] = FromSnapshot(snapshot.version, learned)
         metadata[f"seconds_{region}"] = perf_counter() - started
     return dg.Output(results, metadata=metadata | {"left_for_the_next_run": budget.refused})
+
+
+def _canary_runs(database: RegionalDatabase) -> bool:
+    with database.transaction() as connection:
+        return serving_experiment(connection) is not None
 
 
 class _Budget:
@@ -138,14 +150,14 @@ def _stored(platform: Platform, region: Region) -> dict[str, LearnedRankers]:
         return {}
 
 
-def _register(database: RegionalDatabase, learned: dict[str, LearnedRankers]) -> str:
+def _register(database: RegionalDatabase, learned: dict[str, LearnedRankers], now: datetime) -> str:
     """Registers the challengers and promotes the best; without a verdict nothing changes.
 
     A version that was pinned by hand stays until the next time that something is learned.
     """
     inner = {name: each.judged for name, each in learned.items() if each.judged}
     live = {name: each.judged_live for name, each in learned.items() if each.judged_live}
-    data = sum(each.size.entries + each.size.answers for each in learned.values())
+    data = data_size(learned)
     with database.transaction() as connection:
         if not inner:
             return get_active(connection, BLEND).version
@@ -153,10 +165,11 @@ def _register(database: RegionalDatabase, learned: dict[str, LearnedRankers]) ->
             metrics = {"inner_ndcg_at_10": _means(inner, kind), "live_ndcg": _means(live, kind)}
             config = _weights(learned) if kind == TUNED else {}
             if any(metrics.values()):
-                register(connection, ModelVersion(BLEND, f"{kind}-{data}", kind, config), metrics)
+                register(connection, ModelVersion(BLEND, learned_version(kind, data), kind, config),
+                         metrics)  # fmt: skip
         best = best_kind([*inner.values()], seed=SEED, judged_live=[*live.values()])
-        version = DESIGN_VERSION if best == DESIGN else f"{best}-{data}"
-        promote(connection, BLEND, version)
+        version = DESIGN_VERSION if best == DESIGN else learned_version(best, data)
+        promote(connection, BLEND, version, now=now)
         return version
 
 

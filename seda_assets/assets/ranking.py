@@ -1,5 +1,7 @@
 """Candidate sets and ranked lists: the sources' union without what is blocked, then the ranking."""
 
+from dataclasses import replace
+
 import dagster as dg
 import numpy as np
 
@@ -11,6 +13,7 @@ from seda.recommender.learned import LearnedRankers
 from seda.recommender.ranking import effective_shares, linear_weights
 from seda.recommender.recommend import RankedLists, recommend
 from seda.registry.models import BLEND, ModelVersion, get_active
+from seda_assets.assets.canary_arm import CANARY_LISTS, canary_arm
 from seda_assets.assets.candidates import PRESENCE
 from seda_assets.assets.ranking_inputs import RankingData
 from seda_assets.assets.shard_facts import ShardFacts
@@ -105,7 +108,8 @@ def ranked_recommendations(
     candidate_sets: StoredValues,
 ) -> dict[str, FromSnapshot]:
     """The top 50 per person and type: ranked by the active model version, diversified under caps,
-    novelty quota at every prefix, one exploring place, reasons with their evidence."""
+    novelty quota at every prefix, one exploring place, reasons with their evidence. While a canary
+    runs its people are ranked by both versions: the control's lists are the way back."""
     ranked: dict[str, FromSnapshot] = {}
     facts = ShardFacts()
     exploration = Exploration(rate=platform.settings.exploration_rate)
@@ -117,9 +121,13 @@ def ranked_recommendations(
         learned: dict[str, LearnedRankers] = learned_rankers[region].value
         models = snapshot.checked(collaborative_factors[region], "collaborative_factors")
         clusters = snapshot.checked(entity_clusters[region], "entity_clusters")
+        canary = canary_arm(platform, database, learned, context.log)
         for shard in shards:
             ranked[shard.key] = FromSnapshot(snapshot.version, {"model_version": model.version})
             facts.note(shard, model_version=model.version)
+            if canary:
+                ranked[shard.key].value[CANARY_LISTS] = canary.named()
+                facts.note(shard, canary_version=canary.version)
         for kind in snapshot.entities:
             data = RankingData(
                 database, snapshot, kind, models[kind], clusters=clusters[kind],
@@ -131,11 +139,18 @@ def ranked_recommendations(
                 taste = snapshot.checked(taste_vectors[shard.key], "taste_vectors")
                 seen = snapshot.checked(social_candidates[shard.key], "social_candidates")
                 presence = seen[PRESENCE] if kind == "room" else None
+                inputs = data.inputs(shard, pool=pool, taste=taste, presence=presence)
                 lists = recommend(
-                    data.inputs(shard, pool=pool, taste=taste, presence=presence),
-                    weights=ranker, k=LIST_LENGTH, exploration=exploration, seed=SEED,
-                )  # fmt: skip
+                    inputs, weights=ranker, k=LIST_LENGTH, exploration=exploration, seed=SEED
+                )
                 ranked[shard.key].value[kind] = lists
+                if canary:
+                    chosen = canary.people(snapshot.user_ids[snapshot.rows_of(shard)])
+                    ranked[shard.key].value[CANARY_LISTS][kind] = recommend(
+                        replace(inputs, pool=pool.of_users(chosen)), weights=canary.rankers[kind],
+                        k=LIST_LENGTH, exploration=exploration, seed=SEED,
+                    )  # fmt: skip
+                    facts.note(shard, canary_people=int(chosen.sum()))
                 facts.add(shard, _counts(kind, lists), rows=int((lists.items >= 0).sum()))
                 shares = effective_shares(lists.contributions[lists.items >= 0])
                 facts.note(shard, **{f"{kind}_share_{term}": share

@@ -1,5 +1,6 @@
 """Publishing: rows and cards of a new generation are loaded beside, then one flip serves them."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +11,10 @@ import numpy as np
 from seda.activity.snapshot import RegionSnapshot
 from seda.catalogue.names import load_names
 from seda.database.regions import RegionalDatabase, Shard
+from seda.experiments.assignment import CANARY
+from seda.experiments.canaries import close_promoted, note_assignments, serving_experiment
 from seda.publishing.generations import (
+    ExperimentOverError,
     PublishReport,
     drop_unreferenced,
     load_cards,
@@ -21,6 +25,7 @@ from seda.publishing.generations import (
 from seda.publishing.lists import ListNames, ListRenderer, main_genres
 from seda.publishing.rows import CardRows, RecommendationRows
 from seda.recommender.cores import one_ahead
+from seda_assets.assets.canary_arm import CANARY_LISTS
 from seda_assets.assets.column_schemas import columns
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
@@ -111,6 +116,10 @@ def published_lists(
             facts[TOP_CANDIDATES].add(shard, {}, rows=cards)
             for each in facts.values():
                 each.note(shard, generation=report.generation, flip_seconds=report.seconds)
+            if canary := publisher.publish_canary(rendered, report, context.log):
+                facts[RECOMMENDATIONS].note(shard, canary_generation=canary)
+        with database.transaction() as connection:
+            close_promoted(connection, now=now)
         drop_unreferenced(database, now=now, cursor_lifetime=CURSOR_LIFETIME)
     for key, each in facts.items():
         each.record(context, key)
@@ -122,6 +131,9 @@ class _RenderedShard:
     shard: Shard
     model_version: str
     lists: list[tuple[RecommendationRows, CardRows]]
+    experiment: str | None = None
+    """Of the canary whose lists these are."""
+    canary: "_RenderedShard | None" = None
 
 
 class _ShardPublisher:
@@ -146,9 +158,48 @@ class _ShardPublisher:
                 for kind, entity in snapshot.entities.items()
             }
 
-    def render(self, shard: Shard) -> "_RenderedShard":
-        """The shard's rows and cards, by type."""
+    def render(self, shard: Shard) -> _RenderedShard:
+        """The shard's rows and cards, by type; the canary's too where it was ranked."""
         ranked = self._snapshot.checked(self._ranked[shard.key], "ranked_recommendations")
+        canary = ranked.get(CANARY_LISTS)
+        return self._rendered(shard, ranked, self._rendered(shard, canary) if canary else None)
+
+    def publish(self, rendered: _RenderedShard) -> tuple[PublishReport, int, int]:
+        """One generation of the shard, all types together: loaded beside, then flipped."""
+        generation, *counts = self._load(rendered)
+        types = tuple(self._snapshot.entities)
+        report = publish(self._database, generation, entity_types=types, now=self._now)
+        return report, counts[0], counts[1]
+
+    def publish_canary(
+        self, rendered: _RenderedShard, control: PublishReport, log: logging.Logger
+    ) -> int | None:
+        """Serve the canary's people its lists, or the control's where it was not ranked.
+
+        The generation that they get; None where no experiment is served (any more).
+        """
+        with self._database.transaction() as connection:
+            serving = serving_experiment(connection)
+        if serving is None:
+            return None
+        generation, ours = control.generation, rendered.canary
+        if ours and serving.running and ours.experiment == serving.name:
+            generation, *_ = self._load(ours)
+            with self._database.transaction() as connection:
+                note_assignments(connection, serving, rendered.shard.buckets, now=self._now)
+        try:
+            report = publish(
+                self._database, generation, entity_types=tuple(self._snapshot.entities),
+                arm=CANARY, experiment=serving.name, now=self._now, allow_empty=True,
+            )  # fmt: skip
+        except ExperimentOverError as problem:
+            log.info(str(problem))
+            return None
+        return report.generation
+
+    def _rendered(
+        self, shard: Shard, ranked: Any, canary: _RenderedShard | None = None
+    ) -> _RenderedShard:
         model_version = str(ranked["model_version"])
         people = self._snapshot.user_ids[self._snapshot.rows_of(shard)]
         lists = [
@@ -157,22 +208,20 @@ class _ShardPublisher:
             )
             for kind in self._snapshot.entities
         ]
-        return _RenderedShard(shard, model_version, lists)
+        return _RenderedShard(shard, model_version, lists, ranked.get("experiment"), canary)
 
-    def publish(self, rendered: "_RenderedShard") -> tuple[PublishReport, int, int]:
-        """One generation of the shard, all types together: loaded beside, then flipped."""
+    def _load(self, rendered: _RenderedShard) -> tuple[int, int, int]:
+        """The number of a new, loaded generation, and how many rows and cards it has."""
         generation = open_generation(
             self._database, shard=rendered.shard.key, model_version=rendered.model_version,
             run_id=self._run_id, data_versions={"snapshot": self._snapshot.version}, now=self._now,
+            experiment=rendered.experiment,
         )  # fmt: skip
-        rows = [rows for rows, _ in rendered.lists]
-        cards = [cards for _, cards in rendered.lists]
-        counts = (
-            load_recommendations(self._database, generation, rows),
-            load_cards(self._database, generation, cards),
+        return (
+            generation,
+            load_recommendations(self._database, generation, [rows for rows, _ in rendered.lists]),
+            load_cards(self._database, generation, [cards for _, cards in rendered.lists]),
         )
-        types = tuple(self._snapshot.entities)
-        return publish(self._database, generation, entity_types=types, now=self._now), *counts
 
     def _renderer(self, kind: str, model_version: str) -> ListRenderer:
         key = (kind, model_version)

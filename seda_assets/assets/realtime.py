@@ -8,10 +8,12 @@ from pydantic import Field
 
 from seda.activity.social_events import next_range
 from seda.database.regions import RegionalDatabase
+from seda.experiments.canaries import serving_experiment
 from seda.publishing.overlays import CONSUMER, update_overlays
 from seda.recommender.learned import LearnedRankers
 from seda.recommender.ranking import Ranker, linear_weights
-from seda.registry.models import BLEND, get_version
+from seda.registry.models import BLEND, ModelVersion, get_version
+from seda.registry.rankers import MissingRankerError, exact_ranker
 from seda_assets.assets.column_schemas import columns
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.regional_files import StoredValues
@@ -103,8 +105,18 @@ def _rankers(
     def ranker_of(version: str) -> Ranker | None:
         with database.transaction() as connection:
             model = get_version(connection, BLEND, version)
+            canary = serving_experiment(connection)
         if model is None:
             return None
+        if canary and canary.running and canary.canary_version == version:
+            return _canary_ranker(model, learned)
         return learned["room"].ranker(model.kind, linear_weights(model.kind, model.config))
 
     return ranker_of
+
+
+def _canary_ranker(model: ModelVersion, learned: dict[str, LearnedRankers]) -> Ranker | None:
+    try:
+        return exact_ranker(model, learned, "room")
+    except MissingRankerError:
+        return None  # its lists are left as they are

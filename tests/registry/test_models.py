@@ -1,5 +1,7 @@
 """The registry: challengers wait in shadow, one version is active, a promotion moves no other."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from seda.database.regions import RegionalDatabase
@@ -12,6 +14,7 @@ from seda.registry.models import (
     register,
 )
 
+NOW = datetime(2026, 11, 1, 3, tzinfo=UTC)
 TUNED = ModelVersion(BLEND, "tuned-1", "tuned", {})
 
 
@@ -26,7 +29,7 @@ def test_a_registered_version_ranks_nothing_until_it_is_promoted(
     with database.transaction() as connection:
         register(connection, TUNED, {"inner_ndcg_at_10": {"artist": 0.2}})
         assert get_active(connection, BLEND).version == "linear-design-1"
-        promote(connection, BLEND, TUNED.version)
+        promote(connection, BLEND, TUNED.version, now=NOW)
         assert get_active(connection, BLEND) == TUNED
     assert stages(database) == {"linear-design-1": "shadow", "tuned-1": "active"}
 
@@ -36,7 +39,7 @@ def test_registering_again_keeps_the_stage_and_renews_the_figures(
 ) -> None:
     with database.transaction() as connection:
         register(connection, TUNED, {"a": 1})
-        promote(connection, BLEND, TUNED.version)
+        promote(connection, BLEND, TUNED.version, now=NOW)
         register(connection, TUNED, {"a": 2})
         (metrics,) = connection.execute(
             "select metrics from seda.model_registry where version = 'tuned-1'"

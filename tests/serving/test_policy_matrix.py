@@ -46,7 +46,7 @@ PUBLIC = {
     "playlist_artists", "playlists", "playlists_embedded",
     "playlists_vectors", "rooms", "rooms_embedded", "rooms_vectors",
 }  # fmt: skip
-SIGNED_IN = {"generations", "generation_pointer"}
+SIGNED_IN = {"experiments", "generations", "generation_pointer"}
 ROOM_EDITORS = {"owner", "admin", "super_admin"}
 # Rows need only be somebody's here, not plausible; the transaction brings the checks back.
 _WITHOUT_CHECKS = """

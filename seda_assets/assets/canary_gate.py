@@ -1,0 +1,89 @@
+"""The gates of a running canary: judged, noted, and acted upon, with the reason in the UI."""
+
+from typing import Any
+
+import dagster as dg
+
+from seda.database.regions import RegionalDatabase
+from seda.experiments.canaries import serving_experiment
+from seda.experiments.flags import AUTOMATIC_ROLLBACK, Flags
+from seda.experiments.looks import HEADINGS, Look, cells, conclude, look
+from seda.experiments.operations import Counters, MetricsSources, scrape
+from seda_assets.automation.freshness import NIGHTLY
+from seda_assets.resources import Platform
+
+
+@dg.asset(
+    deps=[
+        *(dg.AssetKey(["seda", name])
+          for name in ("recommendations", "mv_user_top_candidates", "impression_pages",
+                       "fact_events")),
+    ],
+    group_name="experiments",
+    owners=["team:recommendations"],
+    kinds={"python", "postgres"},
+    tags={"seda/layer": "experiments"},
+    freshness_policy=NIGHTLY,
+    code_version="1",
+)  # fmt: skip
+def canary_gate(
+    context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+) -> dg.MaterializeResult:
+    """What a running canary's gates say in each region, and a rollback where they ask for one:
+    operational gates, privacy, sample ratio, and quality by sequential tests that allow a look at
+    any time. Rollback is automatic unless the flag `automatic-rollback` is off."""
+    flags, running = Flags(platform.settings), running_canaries(platform)
+    # Services are asked once, and only where there is a canary to judge.
+    counters = scrape(MetricsSources.of(platform.settings)) if running else Counters()
+    metadata: dict[str, Any] = {}
+    for database in platform.databases:
+        region = str(database.region)
+        if region not in running:
+            metadata[f"{region}_verdict"] = "no canary runs"
+            continue
+        automatic = flags.on(AUTOMATIC_ROLLBACK, region=region)
+        metadata |= _looked(context, database, counters, platform, automatic)
+    return dg.MaterializeResult(metadata=metadata)
+
+
+def running_canaries(platform: Platform) -> dict[str, str]:
+    """By region, the experiment that runs."""
+    found = {}
+    for database in platform.databases:
+        with database.transaction() as connection:
+            experiment = serving_experiment(connection)
+        if experiment is not None and experiment.running:
+            found[str(database.region)] = experiment.name
+    return found
+
+
+def _looked(
+    context: dg.AssetExecutionContext, database: RegionalDatabase, counters: Counters,
+    platform: Platform, automatic: bool,
+) -> dict[str, Any]:  # fmt: skip
+    region = str(database.region)
+    found = look(database, counters, now=platform.now())
+    if found is None:
+        return {f"{region}_verdict": "the canary ended meanwhile"}
+    rolled_back = conclude(database, found, automatic=automatic)
+    judgement, canary = found.judgement, found.experiment
+    said: dict[str, Any] = {
+        f"{region}_verdict": str(judgement.verdict),
+        f"{region}_experiment": f"{canary.name}: {canary.canary_version} for {canary.share:.0%} "
+        f"beside {canary.control_version}",
+        f"{region}_rolled_back": int(rolled_back),
+        f"{region}_gates": dg.MetadataValue.md(table_of(found)),
+    }
+    if judgement.rollback:
+        said[f"{region}_reason"] = judgement.rollback
+        told = "was rolled back" if rolled_back else "is to be rolled back by hand"
+        context.log.error(f"{region}: {canary.canary_version} {told}: {judgement.rollback}")
+    else:
+        context.log.info(f"{region}: {canary.canary_version}: {judgement.verdict}")
+    return said
+
+
+def table_of(found: Look) -> str:
+    """The gates as `seda gate` prints them, in Markdown."""
+    rows = [HEADINGS, tuple("---" for _ in HEADINGS), *map(cells, found.judgement.gates)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
