@@ -173,26 +173,32 @@ class World:
         *lists: list[Entity],
         lifetime: timedelta = timedelta(hours=36),
         model_version: str = "test-1",
+        experiment: str | None = None,
     ) -> int:
-        """Publish lists of one type each as a new generation of the listener's shard."""
+        """Publish lists of one type each as a new generation of the listener's shard; of an
+        experiment's canary, where one is named."""
+        arm = "canary" if experiment else "control"
         region = listener.region
         shard = self.shard(listener)
         ((generation,),) = self.sql(
-            "insert into seda.generations (shard, model_version, state, published_at) "
-            "values (%s, %s, 'published', now()) returning generation",
+            "insert into seda.generations (shard, model_version, state, published_at, arm, "
+            "experiment) values (%s, %s, 'published', now(), %s, %s) returning generation",
             shard,
             model_version,
+            arm,
+            experiment,
             region=region,
         )
         self._partitions(generation, region)
         for entities in lists:
             write_list(self.sql, listener, generation, entities, lifetime, model_version)
             self.sql(
-                "insert into seda.generation_pointer (shard, entity_type, generation) "
-                "values (%s, %s, %s) on conflict (shard, entity_type, arm) "
+                "insert into seda.generation_pointer (shard, entity_type, arm, generation) "
+                "values (%s, %s, %s, %s) on conflict (shard, entity_type, arm) "
                 "do update set generation = excluded.generation",
                 shard,
                 entities[0].type,
+                arm,
                 generation,
                 region=region,
             )
