@@ -68,7 +68,7 @@ QUALITY = (
     Quality("ctr", limit=0.10, scale=0.18, relative=True, bound=0.02),
     Quality("listen_30s", limit=0.05, scale=0.085, relative=False, bound=0.60),
     Quality("skips", limit=0.05, scale=0.085, relative=False, more_is_better=False, bound=0.15),
-    Quality("dismissals", limit=0.25, scale=0.40, relative=True, more_is_better=False),
+    Quality("dismissals", limit=0.005, scale=0.008, relative=False, more_is_better=False),
 )
 
 
@@ -198,7 +198,7 @@ def _quality(quality: Quality, control: ArmFigures, canary: ArmFigures, fewest: 
     gates = [
         Gate(
             quality.name, verdict, reason, control=before, canary=now,
-            difference=float(told.estimate), low=_known(told.low), high=_known(told.high),
+            difference=_known(told.estimate), low=_known(told.low), high=_known(told.high),
             power=_known(power(interval, quality.limit, planned)),
             detectable=_known(detectable(interval, quality.limit)),
             rolls_back=verdict is Verdict.FAIL,

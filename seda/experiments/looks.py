@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from seda.database.regions import RegionalDatabase
 from seda.experiments.canaries import Experiment, roll_back, serving_experiment
 from seda.experiments.evidence import load_evidence
-from seda.experiments.gates import Gate, Judgement, judge
+from seda.experiments.gates import QUALITY, Gate, Judgement, judge
 from seda.experiments.operations import Counters, operations_of
 
 ACTOR = "canary gate"
@@ -74,7 +74,7 @@ def conclude(database: RegionalDatabase, found: Look, *, automatic: bool) -> boo
 
 def cells(gate: Gate) -> tuple[str, ...]:
     """One row of the table that the command line and the UI show, as `HEADINGS` names it."""
-    relative = gate.name in ("ctr", "dismissals")
+    relative = any(gate.name == each.name and each.relative for each in QUALITY)
     interval = ""
     if gate.low is not None and gate.high is not None:
         interval = f"[{gate.low:+.1%}, {gate.high:+.1%}]"

@@ -48,10 +48,10 @@ class StageStep(dg.Config):
     reason: str = Field(default="from the Dagster UI", description="Stands in the audit log.")
 
 
-@dg.op(out=dg.Out(str, "versions", is_required=True))
+@dg.op(out=dg.Out(dg.Nothing))
 def move_model(
     context: dg.OpExecutionContext, config: StageStep, platform: dg.ResourceParam[Platform]
-) -> dg.Output[str]:
+) -> dg.Output[None]:
     """Start, promote or roll back a canary, retire a version or bring it back: one transaction,
     audited. The output says what stands where after it."""
     if config.region not in set(Region):
@@ -73,7 +73,7 @@ def move_model(
     }
     if newest:
         metadata["experiment"] = f"{newest[0].name}: {newest[0].state}"
-    return dg.Output(said, metadata=metadata)
+    return dg.Output(None, metadata=metadata)
 
 
 def _step(connection: psycopg.Connection, config: StageStep, now: datetime) -> str:

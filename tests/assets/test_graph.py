@@ -6,8 +6,10 @@ import pytest
 
 from seda.database.arrays import unpack
 from seda.database.regions import Region
+from seda.experiments.assignment import arm_of
+from seda.experiments.canaries import start_canary
 from seda.recommender.ranking import contributions_of, linear_weights, score_of
-from seda.registry.models import BLEND, get_active
+from seda.registry.models import BLEND, ModelVersion, get_active, register
 from seda_assets.assets.sources import SOURCES
 from seda_assets.automation.sensors import unserved_people, unserved_shards
 from seda_assets.definitions import build_definitions
@@ -239,3 +241,44 @@ def test_the_evaluation_of_every_region_and_type_is_shown_with_its_plots(world: 
             assert "| published |" in metadata[f"{name}_table"].value
             assert "| popularity |" in metadata[f"{name}_table"].value
             assert metadata[f"{name}_methods"].value.startswith("![figure](data:image/png;base64,")
+
+
+def test_a_canarys_people_are_ranked_by_both_versions_and_the_others_by_one(world: World) -> None:
+    database = world.platform.databases[Region.GLOBAL]
+    config = {"content": 0.1, "collaborative": 0.2, "social": 0.1, "popularity": 0.9}
+    with database.transaction() as connection:
+        register(connection, ModelVersion(BLEND, "popular-1", "linear", config), {})
+        experiment = start_canary(
+            connection, "popular-1", share=0.1, actor="test", now=world.platform.now()
+        )
+        control = get_active(connection, BLEND).version
+    only = ["ranked_recommendations", "recommendations", "mv_user_top_candidates", "canary_gate"]
+    assert materialize_graph(world.platform, world.instance, only=only).success
+    lists = _rows(
+        world,
+        "select p.arm, c.user_id, c.entity_type, c.model_version, c.entity_ids "
+        "from seda.mv_user_top_candidates c "
+        "join seda.generation_pointer p using (generation, entity_type)",
+    )
+    of_arm = {
+        arm: {(user, kind): (version, ids) for each, user, kind, version, ids in lists
+              if each == arm}
+        for arm in ("control", "canary")
+    }  # fmt: skip
+    people = {user for user, _ in of_arm["control"]}
+    drawn = {user for user in people if arm_of(experiment.name, user, 0.1) == "canary"}
+    assert {user for user, _ in of_arm["canary"]} == drawn
+    assert 0 < len(drawn) < len(people) / 4
+    assert {version for version, _ in of_arm["control"].values()} == {control}
+    assert {version for version, _ in of_arm["canary"].values()} == {"popular-1"}
+    # The same people and candidates in another order, and the control's lists are there to go back.
+    assert set(of_arm["canary"]) <= set(of_arm["control"])
+    same = sum(of_arm["control"][key][1] == ids for key, (_, ids) in of_arm["canary"].items())
+    assert same < len(of_arm["canary"]) / 2
+    noted = _rows(world, "select count(*) from seda.experiment_assignments where arm = 'canary'")
+    assert noted[0][0] >= len(drawn)
+    gate = world.instance.get_latest_materialization_event(dg.AssetKey("canary_gate"))
+    metadata = gate.asset_materialization.metadata
+    assert metadata["global_verdict"].value == "not enough data"
+    assert "| privacy | pass |" in metadata["global_gates"].value
+    assert metadata["eu_verdict"].value == "no canary runs"
