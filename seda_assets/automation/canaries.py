@@ -32,7 +32,7 @@ canary_gates = dg.define_asset_job(
     selection=dg.AssetSelection.assets("canary_gate"),
     description="One look at every running canary; rolls back where its gates ask for it.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "on change", "dagster/priority": "5"},
+    tags={"dagster/max_runtime": "900", "seda/cadence": "on change", "dagster/priority": "5"},
 )
 
 
@@ -99,7 +99,7 @@ def _step(connection: psycopg.Connection, config: StageStep, now: datetime) -> s
     )
 
 
-@dg.job(executor_def=dg.in_process_executor)
+@dg.job(executor_def=dg.in_process_executor, tags={"dagster/max_runtime": "900"})
 def model_stage() -> None:
     """Moves one model version: config `ops: {move_model: {config: {step, region, version}}}`."""
     move_model()
