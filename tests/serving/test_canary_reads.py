@@ -14,6 +14,7 @@ from tests.serving.canary_world import (
     Canary,
     running_canary,
 )
+from tests.serving.ranked_world import RankedWorld
 from tests.serving.serving_world import Api, Entity, World, names
 
 ROOMS = 8
@@ -137,3 +138,24 @@ async def test_what_was_shown_and_answered_is_summed_up_by_arm(api: Api, canary,
     ]  # fmt: skip
     assert [float(each.y) for each in ben.sums.values()] == [0, 0, 0, 1]
     assert found.leaks == 1
+
+
+def test_real_time_rankings_stand_on_the_list_of_the_persons_arm(world: World) -> None:
+    ranked = RankedWorld(world, rooms=20)
+    with running_canary(world, ranked.rooms[:3]) as canary:
+        ours = ranked.publish(canary.ada, listed=15)
+        world.sql("update seda.generations set arm = 'canary', experiment = %s "
+                  "where generation = %s", canary.experiment.name, ours)  # fmt: skip
+        world.sql("update seda.generation_pointer set generation = %s where arm = 'canary'", ours)
+        theirs = ranked.publish(canary.ada, canary.ben, listed=15)
+        friend = world.person("Cem")
+        world.befriend(friend, canary.ada, canary.ben)
+        ranked.event(friend, "join", ranked.rooms[10])
+        assert ranked.rerank().written == 2
+        standing = dict(world.sql("select user_id, generation from seda.realtime_rankings"))
+        assert standing == {canary.ada.id: ours, canary.ben.id: theirs}
+        back(canary)
+        ranked.rerank()  # what stood on the canary's list is made again on what is served now
+        standing = dict(world.sql("select user_id, generation from seda.realtime_rankings"))
+        assert ours not in standing.values()
+        assert canary.ada.id in standing
