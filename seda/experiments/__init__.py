@@ -1,1 +1,1 @@
-"""Experiments: what a model version achieves, offline on hidden plays or online on people."""
+"""Canaries (assignment, sequential tests, gates, the way back), flags, and offline evaluation."""
