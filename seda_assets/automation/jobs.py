@@ -5,7 +5,7 @@ import dagster as dg
 from seda_assets.assets.sql_models import MODELS
 from seda_assets.automation.partitions import user_shards
 
-# The default launcher cannot ask whether a run's worker lives. Whatever runs for longer than this is
+# The default launcher cannot ask whether a run's worker lives. What runs for longer than this is
 # ended by the daemon: a run that died silently would hold back what waits for it.
 _LONGEST = "dagster/max_runtime"
 _HOUR = 3600
