@@ -10,6 +10,7 @@ from seda.cli import (
     embedding,
     embeddings,
     evaluation,
+    kpis,
     people,
     replay,
     running,
@@ -35,6 +36,7 @@ app.command()(data.seed)
 app.add_typer(data.importing, name="import")
 app.command()(data.materialize)
 app.command()(evaluation.evaluate)
+app.command()(kpis.kpis)
 app.add_typer(data.exporting, name="export")
 app.command("reindex")(vectors.reindex)
 app.add_typer(vectors.vectors, name="vectors")
