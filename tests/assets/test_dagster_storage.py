@@ -21,7 +21,9 @@ SHARDS = dg.StaticPartitionsDefinition(KEYS)
 def source(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     context.log.info("a line of a log")
     check = dg.AssetCheckResult(check_name="sound", passed=True)
-    return dg.MaterializeResult(data_version=dg.DataVersion(context.run.run_id), check_results=[check])
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(context.run.run_id), check_results=[check]
+    )
 
 
 @dg.asset(partitions_def=SHARDS, deps=[source])
@@ -148,13 +150,13 @@ def test_what_exists_is_the_same_after_old_events_and_runs_are_gone(
     assert 0 < left["b"] < 6
     assert instance.get_run_by_id(history["b"]) is not None
     assert instance.get_run_by_id(history["failed"]) is not None  # its plan is the newest
-    orphans = "select count(*) from asset_event_tags where event_id not in (select id from event_logs)"
+    orphans = (
+        "select count(*) from asset_event_tags where event_id not in (select id from event_logs)"
+    )
     assert _count(url, orphans) == 0
 
 
-def test_a_second_pass_finds_nothing(
-    instance: dg.DagsterInstance, history: dict[str, str]
-) -> None:
+def test_a_second_pass_finds_nothing(instance: dg.DagsterInstance, history: dict[str, str]) -> None:
     prune(instance, now=NOW, kept=KEPT)
     assert [each.rows for each in prune(instance, now=NOW, kept=KEPT)] == [0, 0, 0]
 
