@@ -17,8 +17,8 @@ from psycopg import sql
 from seda.database.regions import RegionalDatabase
 from seda.retention.streams import Stream
 
-PAGES: Final = 256
-"""Pages of 8 KiB in one step: some thousand rows."""
+PAGES: Final = 64
+"""Pages of 8 KiB in one step: two thousand rows at most, or so."""
 
 _LEAVES: Final = """
     select c.relname, pg_relation_size(c.oid) / current_setting('block_size')::int
