@@ -31,11 +31,15 @@ begin
     -- One at a time opens one partition.
     for page in 1 .. cardinality(user_ids) loop
         insert into seda.impression_pages (id, user_id, entity_type, generation, model_version,
-            surface, request_id, shown_at, positions, recommendation_ids, entity_ids, propensities,
-            features, again, is_new, with_friends)
+            arm, surface, request_id, shown_at, positions, recommendation_ids, entity_ids,
+            propensities, features, again, is_new, with_friends)
         select gen_random_uuid(), user_ids[page], entity_types[page], generations[page],
-               coalesce(r.model_version, model_versions[page]), surfaces[page], request_ids[page],
-               moments[page], shown.places, shown.ids, entity_ids[page]::uuid[],
+               coalesce(r.model_version, model_versions[page]),
+               -- Of the generation, where generations have one.
+               coalesce((select to_jsonb(g) ->> 'arm' from seda.generations g
+                         where g.generation = generations[page]), 'control'),
+               surfaces[page], request_ids[page], moments[page], shown.places, shown.ids,
+               entity_ids[page]::uuid[],
                r.propensities, r.features, exists (
                    select from seda.impression_pages p
                    where p.user_id = user_ids[page] and p.surface = surfaces[page]
