@@ -107,8 +107,8 @@ class Settings(BaseSettings):
     notification_retention_days: int = Field(
         90, ge=7, description="Days that decisions about toasts and pushes are kept."
     )
-    ledger_retention_days: int = Field(
-        400, ge=62, description="Days that the embeddings' ledger and the logs beside it are kept."
+    operations_retention_days: int = Field(
+        400, ge=7, description="Days that logs of vectors, breakers and comparisons are kept."
     )
     dagster_retention_days: int = Field(
         30, ge=7, description="Days that Dagster's own events and runs are kept."

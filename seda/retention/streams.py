@@ -1,7 +1,8 @@
 """What is kept for how long, and which rows stay all the same because somebody needs them.
 
 Tables that grow with every event, page, decision or request. What belongs to a person until they
-say otherwise (plays, friends, settings) is not here, nor are the audit log and privacy jobs.
+say otherwise (plays, friends, settings) is not here, nor are the audit log and privacy jobs, nor
+the embeddings' ledger, which is a bill, and whose requests a counter of `/metrics` counts.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,6 @@ _IN_USE: Final = """
     or to_regclass('seda.mv_user_top_candidates_g' || t.generation) is not null
     or exists (select from seda.generation_pointer p where p.generation = t.generation)
     or exists (select from seda.realtime_rankings r where r.generation = t.generation)"""
-_OPEN: Final = "t.state = 'reserved' or t.state = 'sent'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def streams(settings: Settings) -> tuple[Stream, ...]:
     def days(count: int) -> timedelta:
         return timedelta(days=count)
 
-    ledgers = days(settings.ledger_retention_days)
+    operations = days(settings.operations_retention_days)
     impressions = days(settings.impression_retention_days)
     return (
         Stream("fact_events", "created_at", days(settings.event_retention_days), _UNMERGED),
@@ -66,8 +66,7 @@ def streams(settings: Settings) -> tuple[Stream, ...]:
         Stream("realtime_rankings", "expires_at", timedelta()),
         # Impressions name the generation that they are of.
         Stream("generations", "created_at", impressions, _IN_USE),
-        Stream("embedding_spend", "reserved_at", ledgers, _OPEN),
-        Stream("embeddings_audit", "computed_at", ledgers, _NEWEST),
-        Stream("circuit_breaker_transitions", "happened_at", ledgers),
-        Stream("vector_comparisons", "compared_at", ledgers),
+        Stream("embeddings_audit", "computed_at", operations, _NEWEST),
+        Stream("circuit_breaker_transitions", "happened_at", operations),
+        Stream("vector_comparisons", "compared_at", operations),
     )

@@ -9,6 +9,7 @@ import dagster as dg
 from matplotlib.dates import ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
+from seda.database.regions import Region
 from seda.experiments.kpis import (
     DAYS,
     Counts,
@@ -86,7 +87,7 @@ def online_kpis(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
     return dg.MaterializeResult(metadata=metadata, check_results=[check])
 
 
-def _read(platform: Platform, region: Any, today: date) -> list[KpiRow]:
+def _read(platform: Platform, region: Region, today: date) -> list[KpiRow]:
     with platform.databases[region].transaction() as connection:
         return read_rows(connection, KPIS, today=today, days=PLOTTED_DAYS)
 

@@ -52,7 +52,7 @@ kpis = dg.define_asset_job(
     selection=_kpis,
     description="What people made of what they were shown, day by day, against its goals.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "nightly"},
+    tags={_LONGEST: str(2 * _HOUR), "seda/cadence": "nightly"},
 )
 
 housekeeping = dg.define_asset_job(
@@ -60,7 +60,7 @@ housekeeping = dg.define_asset_job(
     selection=_housekeeping,
     description="Removes what was kept for long enough, in small steps that nobody waits for.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "nightly"},
+    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "nightly"},
 )
 
 embed_catalogue = dg.define_asset_job(

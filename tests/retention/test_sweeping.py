@@ -70,7 +70,7 @@ def store(shared_databases: Databases) -> Iterator[Store]:
         store.sql(
             "truncate seda.users, seda.social_events, seda.event_cursors, seda.event_receipts, "
             "seda.activity_watermarks, seda.impression_pages, seda.embeddings_audit, "
-            "seda.embedding_spend, seda.generations cascade"
+            "seda.generations cascade"
         )
         store.add("users", id=ADA)
         yield store
@@ -188,16 +188,12 @@ def test_suppressions_go_when_they_have_run_out_for_a_month(store: Store) -> Non
     assert len(store.sql("select id from seda.suppressions")) == 4
 
 
-def test_a_vectors_newest_audit_row_and_open_reservations_stay(store: Store) -> None:
+def test_a_vectors_newest_audit_row_stays(store: Store) -> None:
     for age in (500, 450):
         store.add("embeddings_audit", entity_uuid=ITEM, entity_type="room", provider="local",
                   model="m", dim=4, version="1", computed_at=NOW - age * DAY)  # fmt: skip
     assert store.sweep("embeddings_audit") == 1
     assert store.ages("embeddings_audit") == [450]
-    for state in ("settled", "sent", "reserved"):
-        store.add("embedding_spend", provider="p", model="m", job="j", state=state, tokens=1,
-                  usd=1, worker="w", reserved_at=NOW - 500 * DAY, expires_at=NOW)  # fmt: skip
-    assert store.sweep("embedding_spend") == 1
 
 
 def test_generations_stay_while_anything_names_them(store: Store) -> None:
