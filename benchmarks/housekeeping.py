@@ -1,10 +1,10 @@
 """How fast old rows go, and what those who use the table meanwhile feel of it.
 
-`python -m benchmarks.housekeeping [--pages 60000] [--events 400000]` fills an embedded database with
-pages that were shown and feedback events over 120 days, and sweeps it while a reader reads what one
-person was shown in the last day and a writer records pages, each as fast as it can. It prints rows
-per second, the longest transaction of the sweep, and the reader's and writer's latencies before and
-during it. A second sweep shows what a night costs on which nothing is old.
+`python -m benchmarks.housekeeping [--pages 60000] [--events 400000]` fills an embedded database
+with pages that were shown and feedback events over 120 days, and sweeps it while a reader asks what
+one person was shown in the last day and a writer records pages, as fast as they can. It prints rows
+per second, the longest transaction of the sweep, and the reader's and writer's latencies before it
+and during it. A second sweep shows what a night costs on which nothing is old.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Alert rules and dashboard ask for what the services' own `/metrics` tell, and for nothing else."""
+"""Alert rules and dashboard ask for what the services' own `/metrics` tell, and nothing else."""
 
 import json
 import re
@@ -68,7 +68,7 @@ async def exported(api: Api, world: World) -> dict[str, set[str]]:
     )
     world.sql(
         "insert into seda.embedding_budget_overrides (approver_id, reason, cap_usd, created_at, "
-        "expires_at) values ('00000000-0000-0000-0000-00000000aaaa', 'a launch of the catalogue', 2000, %s, "
+        "expires_at) values ('00000000-0000-0000-0000-00000000aaaa', 'a launch in May', 2000, %s, "
         "%s::timestamptz + interval '1 day')", NOW, NOW,
     )  # fmt: skip
     world.sql(
