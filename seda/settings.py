@@ -92,6 +92,27 @@ class Settings(BaseSettings):
     exploration_rate: float = Field(
         1.0, ge=0, le=1, description="Share of lists (per person and day) whose place 15 explores."
     )
+    event_retention_days: int = Field(
+        30, ge=16, description="Days that feedback (`fact_events`) is kept."
+    )
+    social_event_retention_days: int = Field(
+        7, ge=7, description="Days that social events are kept."
+    )
+    receipt_retention_days: int = Field(
+        30, ge=8, description="Days within which an event that is sent again is a duplicate."
+    )
+    impression_retention_days: int = Field(
+        90, ge=60, description="Days that it is on record what was shown to whom."
+    )
+    notification_retention_days: int = Field(
+        90, ge=7, description="Days that decisions about toasts and pushes are kept."
+    )
+    operations_retention_days: int = Field(
+        400, ge=7, description="Days that logs of vectors, breakers and comparisons are kept."
+    )
+    dagster_retention_days: int = Field(
+        30, ge=7, description="Days that Dagster's own events and runs are kept."
+    )
     redis_url: SecretStr | None = Field(
         None,
         description="Redis that several processes count requests in, and real-time ones hear each "

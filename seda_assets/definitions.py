@@ -21,11 +21,13 @@ from seda_assets.assets.embeddings import (  # noqa: E402
     shadow_agreement,
 )
 from seda_assets.assets.evaluation import offline_evaluation  # noqa: E402
+from seda_assets.assets.kpis import online_kpis  # noqa: E402
 from seda_assets.assets.learned import learned_rankers  # noqa: E402
 from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
 from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
 from seda_assets.assets.read_models import published_lists  # noqa: E402
 from seda_assets.assets.realtime import realtime_rankings  # noqa: E402
+from seda_assets.assets.retention import retention  # noqa: E402
 from seda_assets.assets.sources import source_assets  # noqa: E402
 from seda_assets.assets.sql_models import sql_model_assets  # noqa: E402
 from seda_assets.assets.vector_search import (  # noqa: E402
@@ -43,6 +45,8 @@ from seda_assets.automation.jobs import (  # noqa: E402
     embed_catalogue,
     evaluation,
     hourly,
+    housekeeping,
+    kpis,
     nightly,
     observe_sources,
     realtime,
@@ -81,6 +85,8 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             migration_thresholds,
             offline_evaluation,
             canary_gate,
+            online_kpis,
+            retention,
         ],
         jobs=[
             nightly,
@@ -91,6 +97,8 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             realtime,
             canary_gates,
             model_stage,
+            kpis,
+            housekeeping,
         ],
         schedules=schedules,
         sensors=[*sensors, presence_events, canaries],

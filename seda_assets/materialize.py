@@ -53,14 +53,14 @@ def materialize_graph(
     only: list[str] | None = None,
     told: Callable[[dg.EventLogEntry], None] | None = None,
 ) -> GraphRun:
-    """Observe every source, run the graph over all user shards in one run, then evaluate it.
+    """Observe every source, run the graph over all user shards in one run, then measure it.
 
     `only` restricts the runs to assets with these names (last part of the key); `told` hears every
-    event as it happens. Nothing is evaluated after a run that failed.
+    event as it happens. Nothing is measured after a run that failed.
     """
     definitions = build_definitions(platform)
-    jobs = [definitions.resolve_job_def(name) for name in ("nightly", "evaluation")]
-    selections: Sequence[list[dg.AssetKey] | None] = [None, None]
+    jobs = [definitions.resolve_job_def(name) for name in ("nightly", "evaluation", "kpis")]
+    selections: Sequence[list[dg.AssetKey] | None] = [None, None, None]
     if only:
         selections = _selections(jobs, only)
     else:

@@ -21,13 +21,14 @@ import asyncpg
 from seda.database.regions import Region
 from serving.lists import Item
 from serving.pools import Pools
+from serving.presence import NOBODY_JSON
 from serving.problems import DatabaseUnavailableError
 
 MOST_PAGES = 200
 """Pages in one commit."""
 WRITE_TIMEOUT_SECONDS = 2.0
 
-_RECORD = "select seda.record_impressions($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+_RECORD = "select seda.record_impressions($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 
 _logger = logging.getLogger("serving")
 
@@ -49,16 +50,27 @@ class ServedPage:
     def rows(self) -> Iterator[tuple[object, ...]]:
         """The arguments of `seda.record_impressions` for each list that the page has items of."""
         shown: dict[tuple[str, int | None, str], tuple[list[str], list[str], list[str]]] = {}
+        # Friends are there on few pages, and of one type: these alone say of which items.
+        friends: dict[str, list[str]] = {}
         for place, item in enumerate(self.items, start=self.first):
             origin = item.entity_type, item.generation, item.model_version
             positions, ids, entity_ids = shown.setdefault(origin, ([], [], []))
             positions.append(str(place))
             ids.append(item.id)
             entity_ids.append(item.entity_id)
+            if item.social is not NOBODY_JSON:
+                friends.setdefault(item.entity_type, []).append(item.id)
         for origin, arrays in shown.items():
             # An array goes as its text: the driver would make an object of every id.
             texts = ["{" + ",".join(array) + "}" for array in arrays]
-            yield self.user_id, self.surface, self.request_id, self.shown_at, *origin, *texts
+            with_friends = None
+            if origin[0] in friends:
+                there = friends[origin[0]]
+                with_friends = "{" + ",".join("t" if id in there else "f" for id in arrays[1]) + "}"
+            yield (
+                self.user_id, self.surface, self.request_id, self.shown_at, *origin, *texts,
+                with_friends,
+            )  # fmt: skip
 
 
 class ImpressionLog:

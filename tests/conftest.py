@@ -72,3 +72,19 @@ def databases(server: EmbeddedServer, tmp_path: Path) -> Iterator[Databases]:
 def database(databases: Databases):
     """The global region's database."""
     return databases[Region.GLOBAL]
+
+
+@pytest.fixture(scope="module")
+def shared_databases(
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Databases]:
+    """The same for all tests of a module, which leave them as they found them."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    names = {region: f"shared_{worker}_{next(_serial)}_{region}" for region in Region}
+    with psycopg.connect(server.uri("postgres"), autocommit=True) as connection:
+        for region, name in names.items():
+            connection.execute(f'create database "{name}" template "template_{region}"')
+    yield _databases(server, names, tmp_path_factory.mktemp("home"))
+    with psycopg.connect(server.uri("postgres"), autocommit=True) as connection:
+        for name in names.values():
+            connection.execute(f'drop database "{name}" with (force)')

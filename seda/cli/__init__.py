@@ -12,6 +12,7 @@ from seda.cli import (
     evaluation,
     gate,
     models,
+    kpis,
     people,
     replay,
     running,
@@ -37,6 +38,7 @@ app.command()(data.seed)
 app.add_typer(data.importing, name="import")
 app.command()(data.materialize)
 app.command()(evaluation.evaluate)
+app.command()(kpis.kpis)
 app.add_typer(data.exporting, name="export")
 app.command("reindex")(vectors.reindex)
 app.add_typer(vectors.vectors, name="vectors")

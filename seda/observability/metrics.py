@@ -72,6 +72,11 @@ EMBEDDINGS: Final[Mapping[str, Description]] = {
         "How long the oldest text has waited.",
         ("region", "space"),
     ),
+    "vector_search_seconds": Description(
+        "seda_vector_search_seconds",
+        "Unfiltered searches through a vector index when they were last measured.",
+        ("region", "entity_type", "quantile"),
+    ),
     "database_connections": Description(
         "seda_database_connections",
         "Connections of this process to the region's database.",

@@ -75,6 +75,21 @@ def live_index(
     return None if row is None else LiveIndex(*row)
 
 
+def note_latencies(
+    connection: psycopg.Connection,
+    entity: str,
+    space: EmbeddingSpace,
+    milliseconds: tuple[float, float, float],
+    now: datetime,
+) -> None:
+    """Keep what unfiltered searches through the entity's index took: P50, P95 and P99."""
+    connection.execute(
+        "update seda.vector_indexes set latencies_ms = %s::real[], measured_at = %s "
+        "where space_id = %s and entity_type = %s",
+        [list(milliseconds), now, space.id, entity],
+    )
+
+
 def index_name(entity: str, space: EmbeddingSpace, colour: str) -> str:
     """Its name in schema seda; a hash stands for the space, whose id is too long for a name."""
     return f"hnsw_{entity}_{blake2b(space.id.encode(), digest_size=6).hexdigest()}_{colour}"

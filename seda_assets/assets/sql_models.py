@@ -17,8 +17,11 @@ from seda.privacy.datamap import data_map, holds_people
 from seda.settings import REPOSITORY
 from seda_assets.assets.column_schemas import stored_columns
 from seda_assets.assets.samples import sample_rows
-from seda_assets.automation.freshness import HOURLY
+from seda_assets.automation.freshness import HOURLY, NIGHTLY
 from seda_assets.resources import Platform
+
+KPIS = "kpis"
+"""The layer that is counted once a night; the others are refreshed every hour."""
 
 MODELS = load_models(REPOSITORY / "dbt_like_sql", {f"seda.{name}" for name in data_map()})
 
@@ -68,7 +71,7 @@ def _asset(model: SqlModel) -> dg.AssetsDefinition:
                 kinds={"sql", "postgres"},
                 tags={"seda/layer": model.layer},
                 code_version=model.code_version,
-                freshness_policy=HOURLY,
+                freshness_policy=NIGHTLY if model.layer == KPIS else HOURLY,
                 metadata={
                     "dagster/relation_identifier": model.relation,
                     "dagster/column_lineage": _lineage(model),

@@ -7,7 +7,12 @@ import dagster as dg
 from matplotlib.figure import Figure
 
 from seda.database.regions import RegionalDatabase
-from seda.vectorstore.indexes import RebuildRefusedError, ensure_index, live_index
+from seda.vectorstore.indexes import (
+    RebuildRefusedError,
+    ensure_index,
+    live_index,
+    note_latencies,
+)
 from seda.vectorstore.opening import open_store
 from seda.vectorstore.quality import RELATIONS, SearchQuality, load_searched, search_quality
 from seda.vectorstore.store import RECALL, SEARCHABLE
@@ -85,6 +90,9 @@ def vector_search_quality(platform: dg.ResourceParam[Platform]) -> dg.Materializ
         store.close()
         if lines:
             measured[name] = lines
+            unfiltered = (lines[0].p50_ms, lines[0].p95_ms, lines[0].p99_ms)
+            with database.transaction() as connection:  # for /metrics
+                note_latencies(connection, kind, space, unfiltered, platform.now())
             metadata[f"lowest_recall_{name}"] = min(line.recall for line in lines)
             metadata[f"p95_ms_{name}"] = lines[0].p95_ms
             metadata[f"slowest_p95_ms_{name}"] = max(line.p95_ms for line in lines)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from seda_assets.assets.sql_models import MODELS
+from seda_assets.assets.sql_models import KPIS, MODELS
 from seda_assets.automation.partitions import user_shards
 
 # The default launcher cannot ask whether a run's worker lives. What runs for longer than this is
@@ -13,7 +13,9 @@ _HOUR = 3600
 _measurements = dg.AssetSelection.assets(
     "offline_evaluation", "vector_search_quality", "migration_thresholds"
 )
-_everything = dg.AssetSelection.all() - _measurements
+_kpis = dg.AssetSelection.groups("kpis")
+_housekeeping = dg.AssetSelection.assets("retention")
+_everything = dg.AssetSelection.all() - _measurements - _kpis - _housekeeping
 
 nightly = dg.define_asset_job(
     "nightly",
@@ -34,13 +36,31 @@ evaluation = dg.define_asset_job(
 
 hourly = dg.define_asset_job(
     "hourly",
-    selection=dg.AssetSelection.assets(*(model.relation.split(".") for model in MODELS.values()))
+    selection=dg.AssetSelection.assets(
+        *(model.relation.split(".") for model in MODELS.values() if model.layer != KPIS)
+    )
     | dg.AssetSelection.assets(
         "interaction_matrices", "taste_vectors", "embedding_spend", "embedding_breakers"
     ),
     description="Popularity and summaries, the taste vectors that follow, and spend.",
     executor_def=dg.in_process_executor,
     tags={_LONGEST: str(_HOUR), "seda/cadence": "hourly"},
+)
+
+kpis = dg.define_asset_job(
+    "kpis",
+    selection=_kpis,
+    description="What people made of what they were shown, day by day, against its goals.",
+    executor_def=dg.in_process_executor,
+    tags={_LONGEST: str(2 * _HOUR), "seda/cadence": "nightly"},
+)
+
+housekeeping = dg.define_asset_job(
+    "housekeeping",
+    selection=_housekeeping,
+    description="Removes what was kept for long enough, in small steps that nobody waits for.",
+    executor_def=dg.in_process_executor,
+    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "nightly"},
 )
 
 embed_catalogue = dg.define_asset_job(

@@ -6,6 +6,8 @@ from seda_assets.automation.jobs import (
     all_shards,
     evaluation,
     hourly,
+    housekeeping,
+    kpis,
     nightly,
     observe_sources,
 )
@@ -31,6 +33,28 @@ def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 def evaluation_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """What the night's lists are worth."""
     return dg.RunRequest(run_key=_key("evaluation", context))
+
+
+@dg.schedule(
+    job=kpis,
+    cron_schedule="30 1 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def kpis_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """What yesterday came to, and the days before, of which apps told since."""
+    return dg.RunRequest(run_key=_key("kpis", context))
+
+
+@dg.schedule(
+    job=housekeeping,
+    cron_schedule="15 5 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def housekeeping_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """What was kept for long enough, when the night's runs have read it."""
+    return dg.RunRequest(run_key=_key("housekeeping", context))
 
 
 @dg.schedule(
@@ -60,4 +84,11 @@ def _key(cadence: str, context: dg.ScheduleEvaluationContext) -> str:
     return f"{cadence}-{context.scheduled_execution_time:%Y%m%dT%H%M}"
 
 
-schedules = [nightly_schedule, evaluation_schedule, hourly_schedule, observe_sources_schedule]
+schedules = [
+    nightly_schedule,
+    evaluation_schedule,
+    hourly_schedule,
+    observe_sources_schedule,
+    kpis_schedule,
+    housekeeping_schedule,
+]

@@ -16,6 +16,7 @@ COMMANDS = [
     ["import"],
     ["import", "lastfm"],
     ["materialize"],
+    ["kpis"],
     ["export"],
     ["export", "recommendations"],
     ["embed-server"],

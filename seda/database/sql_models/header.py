@@ -13,7 +13,11 @@ from typing import Final
 from seda.errors import SedaError
 
 REQUIRED: Final = ("materialized", "owner", "description", "group", "unique")
-OPTIONAL: Final = ("not_null", "accepted_values", "touched", "per")
+OPTIONAL: Final = (
+    "not_null", "accepted_values", "touched", "per", "event_time", "lookback", "goal",
+)  # fmt: skip
+
+GOAL: Final = re.compile(r"at (least|most) (0(?:\.\d+)?|1)")
 
 _FIELD: Final = re.compile(r"-- ([a-z_]+):(?: (.*))?")
 _CONTINUED: Final = re.compile(r"--   +(\S.*)")
@@ -36,6 +40,10 @@ class ModelHeader:
     `unique` is the key that rows are merged by; `not_null` and `accepted_values` are checked
     before anything is written. `touched` names the time column that follows a change of any other
     column; `per` is `user` when the model can be computed for some people alone.
+
+    An `incremental` model says what `event_time`, a date of its key, is on the last `lookback` days
+    (UTC, today's included) alone: older rows stay, although what they were made of is gone. `goal`
+    is what an operator wants of a share, such as `at least 0.2`.
     """
 
     materialized: str
@@ -47,12 +55,15 @@ class ModelHeader:
     accepted_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     touched: str | None = None
     per: str | None = None
+    event_time: str | None = None
+    lookback: int | None = None
+    goal: str | None = None
 
     @property
     def columns(self) -> frozenset[str]:
         """Every column that the header names."""
         named = {*self.unique, *self.not_null, *self.accepted_values}
-        return frozenset(named | ({self.touched} if self.touched else set()))
+        return frozenset(named.union(filter(None, (self.touched, self.event_time))))
 
 
 def read_header(path: Path, text: str) -> ModelHeader:
@@ -77,6 +88,9 @@ def read_header(path: Path, text: str) -> ModelHeader:
         accepted_values=_accepted(path, lines.get("accepted_values"), fields),
         touched=fields.get("touched"),
         per=fields.get("per"),
+        event_time=fields.get("event_time"),
+        lookback=_days(path, lines.get("lookback"), fields.get("lookback")),
+        goal=fields.get("goal"),
     )
     _refuse_bad_values(path, header, lines)
     return header
@@ -107,6 +121,14 @@ def _read_fields(path: Path, text: str) -> tuple[dict[str, str], dict[str, int]]
     return fields, lines
 
 
+def _days(path: Path, line: int | None, value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not value.isdecimal() or not int(value):
+        raise SqlModelError(path, line, f"lookback is a number of days, not {value!r}.")
+    return int(value)
+
+
 def _names(path: Path, line: int | None, value: str) -> tuple[str, ...]:
     match = _LIST.fullmatch(value.strip())
     if not match:
@@ -128,9 +150,16 @@ def _accepted(
 
 
 def _refuse_bad_values(path: Path, header: ModelHeader, lines: Mapping[str, int]) -> None:
-    if header.materialized != "merge":
+    if header.materialized not in ("merge", "incremental"):
         raise SqlModelError(
-            path, lines["materialized"], f"materialized is 'merge', not {header.materialized!r}."
+            path,
+            lines["materialized"],
+            f"materialized is 'merge' or 'incremental', not {header.materialized!r}.",
+        )
+    _refuse_bad_increments(path, header, lines)
+    if header.goal is not None and not GOAL.fullmatch(header.goal):
+        raise SqlModelError(
+            path, lines["goal"], f"a goal is 'at least 0.2' or 'at most 0.2', not {header.goal!r}."
         )
     if not _OWNER.fullmatch(header.owner):
         raise SqlModelError(
@@ -142,3 +171,17 @@ def _refuse_bad_values(path: Path, header: ModelHeader, lines: Mapping[str, int]
         raise SqlModelError(path, lines["touched"], "the touched column cannot be part of the key.")
     if header.per not in (None, "user"):
         raise SqlModelError(path, lines["per"], f"per is 'user' or left out, not {header.per!r}.")
+
+
+def _refuse_bad_increments(path: Path, header: ModelHeader, lines: Mapping[str, int]) -> None:
+    asked = header.event_time is not None, header.lookback is not None
+    wanted = header.materialized == "incremental"
+    if asked != (wanted, wanted):
+        raise SqlModelError(
+            path, lines["materialized"], "incremental models, and no others, have an event_time "
+            "and a lookback.",
+        )  # fmt: skip
+    if wanted and header.event_time not in header.unique:
+        raise SqlModelError(path, lines["event_time"], "the event_time is a part of the key.")
+    if wanted and header.per:
+        raise SqlModelError(path, lines["per"], "an incremental model is not computed per user.")

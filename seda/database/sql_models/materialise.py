@@ -1,7 +1,8 @@
 """Runs a SQL model: builds it beside its table, checks it there, and merges what changed.
 
 The table itself is never replaced, so its policies, grants and readers stay, and a model whose
-result is unchanged changes no row. Build, checks and merge are one transaction.
+result is unchanged changes no row. Build, checks and merge are one transaction. Of an incremental
+model only the rows of its last days are replaced.
 """
 
 from collections.abc import Collection
@@ -148,14 +149,24 @@ class _Merge:
                 values=sql.SQL(", ").join(sql.Literal(value) for value in values),
             ).fetchone()
             self._refuse(f"accepted_values [{column}]", others)
+        if self.model.header.event_time:
+            # Made of what may be purged already, they would replace what was whole.
+            older = self._run(
+                "select count(*) from {staged} s where not {recent}", recent=self._recent("s")
+            ).fetchone()
+            self._refuse(f"lookback [{self.model.header.event_time}]", older)
 
     def delete(self) -> int:
         """Delete the rows that the model no longer has; how many."""
-        scope = "t.user_id = any (current_setting('seda.some_users')::uuid[])"
+        scope: sql.Composable = sql.SQL("true")
+        if self.only_some_users:
+            scope = sql.SQL("t.user_id = any (current_setting('seda.some_users')::uuid[])")
+        elif self.model.header.event_time:
+            scope = self._recent("t")
         return self._run(
             "delete from {target} t where {scope}"
             " and not exists (select from {staged} s where {same_key})",
-            scope=sql.SQL(scope if self.only_some_users else "true"),
+            scope=scope,
             same_key=self._same_key(),
         ).rowcount
 
@@ -186,6 +197,13 @@ class _Merge:
         """Leave the caller's transaction as it was."""
         self._run("drop table {staged}")
         self._run("select set_config('seda.now', '', true)")
+
+    def _recent(self, of: str) -> sql.Composed:
+        """Whether a row of an incremental model is of its last days."""
+        header = self.model.header
+        return sql.SQL("{} > (seda.clock() at time zone 'UTC')::date - {}").format(
+            sql.Identifier(of, header.event_time or ""), sql.Literal(header.lookback)
+        )
 
     def _target_types(self) -> dict[str, str]:
         found = self.connection.execute(

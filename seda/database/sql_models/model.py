@@ -243,12 +243,14 @@ def _narrowed(text: str, tables: Collection[exp.Table]) -> str:
 
 def _code_version(query: exp.Query, header: ModelHeader) -> str:
     normalised = normalize_identifiers(query.copy(), dialect="postgres")
-    rules = {
+    rules: dict[str, object] = {
         "unique": header.unique,
         "not_null": header.not_null,
         "accepted_values": dict(header.accepted_values),
         "touched": header.touched,
     }
+    if header.event_time:
+        rules |= {"event_time": header.event_time, "lookback": header.lookback}
     meaning = normalised.sql("postgres", comments=False) + json.dumps(rules, sort_keys=True)
     return hashlib.sha256(meaning.encode()).hexdigest()[:16]
 
