@@ -10,6 +10,7 @@ from seda.cli import (
     embedding,
     embeddings,
     evaluation,
+    keys,
     people,
     replay,
     running,
@@ -43,6 +44,7 @@ app.add_typer(embeddings.embeddings, name="embeddings")
 app.command("mock-providers")(embedding.mock_providers)
 app.command()(replay.replay)
 app.command()(people.token)
+app.add_typer(keys.keys, name="keys")
 app.command()(state.status)
 app.command()(state.reset)
 
