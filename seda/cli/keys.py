@@ -1,4 +1,4 @@
-"""The commands about the keys that seal tokens: their state, a new one, and the end of an old one."""
+"""The commands about the keys that seal tokens: their state, a new one, the end of an old one."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -34,9 +34,7 @@ def status() -> None:
     age = (now - current.created_at).days
     typer.echo(f"The current key is {current.key_id}, {age} days old.")
     if current.is_due(now):
-        typer.echo(
-            f"It is older than {ROTATE_AFTER.days} days: run `seda keys rotate`.", err=True
-        )
+        typer.echo(f"It is older than {ROTATE_AFTER.days} days: run `seda keys rotate`.", err=True)
         raise typer.Exit(1)
 
 

@@ -5,6 +5,7 @@ of the kind of failure alone, and raised outside of the block that saw the excep
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ _TIMEOUT = httpx.Timeout(4.0, connect=1.0)
 _TOTAL_SECONDS = 8.0
 _LARGEST_ANSWER = 4 * 1024 * 1024
 _LONGEST_WAIT = timedelta(days=1)
+# It writes every address at INFO, and an address names a person's playlists.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -43,9 +47,7 @@ class Answer:
 class ProviderHttp:
     """Requests to one provider; `setting` names its base URL in errors."""
 
-    def __init__(
-        self, provider: Provider, *, pause: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, provider: Provider, *, pause: Callable[[float], None] = time.sleep) -> None:
         self.provider = provider
         self._pause = pause
         self._client = httpx.Client(

@@ -39,7 +39,7 @@ VERIFIERS = SealedColumn(
 CREDENTIALS = SealedColumn("provider_credentials", "secret_encrypted", "name")
 SEALED_COLUMNS = (LINK_TOKENS, VERIFIERS, CREDENTIALS)
 
-_KEY_ID = "substring({column} from 4 for get_byte({column}, 2))"
+_KEY_ID = sql.SQL("substring({column} from 4 for get_byte({column}, 2))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def key_counts(connection: psycopg.Connection) -> dict[str, int]:
     counts: dict[str, int] = {}
     for each in SEALED_COLUMNS:
         query = _query(
-            "select convert_from(" + _KEY_ID + ", 'utf8'), count(*) from {table} "
+            "select convert_from({key_id}, 'utf8'), count(*) from {table} "
             "where octet_length({column}) > 3 group by 1",
             each,
         )
@@ -107,9 +107,8 @@ def _rewrap_column(
     with database.transaction() as connection:
         found = connection.execute(
             _query(
-                "select {row}, {column} from {table} where octet_length({column}) > 3 and "
-                + _KEY_ID
-                + " <> %s order by 1 limit %s",
+                "select {row}, {column} from {table} where octet_length({column}) > 3 "
+                "and {key_id} <> %s order by 1 limit %s",
                 column,
             ),
             [current, most],
@@ -139,8 +138,10 @@ def _rewrap_column(
 
 
 def _query(text: str, column: SealedColumn) -> sql.Composed:
+    name = sql.Identifier(column.column)
     return sql.SQL(text).format(  # type: ignore[arg-type]  # pieces of this module
         table=sql.Identifier("seda", column.table),
-        column=sql.Identifier(column.column),
+        column=name,
+        key_id=_KEY_ID.format(column=name),
         row=sql.SQL(f"({column.row})"),  # type: ignore[arg-type]
     )

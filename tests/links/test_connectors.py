@@ -1,7 +1,6 @@
 """The real connectors over real HTTP, against the stand-ins of the providers."""
 
 import traceback
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -60,8 +59,8 @@ def consent(address: str, listener: str = "ada", decision: str = "allow") -> dic
 
 
 @pytest.fixture(params=OAUTH)
-def connector(request, mock_server: MockServer, tmp_path: Path) -> Iterator[Connector]:
-    yield open_connectors(settings_for(mock_server, tmp_path))[request.param]
+def connector(request, mock_server: MockServer, tmp_path: Path) -> Connector:
+    return open_connectors(settings_for(mock_server, tmp_path))[request.param]
 
 
 def linked(connector: Connector, listener: str = "ada"):
@@ -196,9 +195,7 @@ def apple_session(mock: MockServer, listener: str = "ada") -> SecretStr:
 def test_a_session_at_apple_is_read(mock_server: MockServer, tmp_path: Path) -> None:
     key = apple_key(tmp_path)
     apple = open_apple(
-        settings_for(
-            mock_server, tmp_path, apple_key_file=key, apple_key_id="K", apple_team_id="T"
-        )
+        settings_for(mock_server, tmp_path, apple_key_file=key, apple_key_id="K", apple_team_id="T")
     )
     assert apple is not None
     developer = developer_token(key, "K", "T", datetime.now(UTC))

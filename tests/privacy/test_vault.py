@@ -113,7 +113,7 @@ def vault_key(sealed: bytes) -> str:
 
 def test_a_key_that_is_not_here_is_named(vault: Vault, tmp_path: Path) -> None:
     sealed = Vault(LocalKeys(tmp_path / "others")).seal(SecretStr(CANARY), **HOME)
-    with pytest.raises(UnknownKeyError, match="There is no key|KMS has no"):
+    with pytest.raises(UnknownKeyError, match=r"There is no key|KMS has no"):
         vault.unseal(sealed, **HOME)
 
 

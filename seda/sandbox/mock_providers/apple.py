@@ -120,4 +120,5 @@ def _page(request: Request, data: list[dict[str, object]], more: bool, offset: i
 
 
 def _refused(status: int, title: str) -> Response:
-    return json({"errors": [{"status": str(status), "code": f"{status}00", "title": title}]}, status)
+    error = {"status": str(status), "code": f"{status}00", "title": title}
+    return json({"errors": [error]}, status)

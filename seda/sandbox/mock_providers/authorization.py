@@ -1,7 +1,7 @@
-"""An OAuth 2.0 authorization server in memory: codes, tokens, refreshing, revoking (RFC 6749, 7636).
+"""An OAuth 2.0 authorization server in memory: codes, tokens, refreshing, revoking.
 
-Strict where the real ones are: a code counts once, for ten minutes, with the address and the PKCE
-verifier that it was asked with; a code used twice takes back what it gave.
+RFC 6749 and 7636, strict where the real ones are: a code counts once, for ten minutes, with the
+address and the PKCE verifier that it was asked with; used twice, it takes back what it gave.
 """
 
 import secrets
