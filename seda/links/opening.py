@@ -1,5 +1,7 @@
 """The connectors that the settings make possible."""
 
+from pathlib import Path
+
 from seda.links import apple, spotify, youtube
 from seda.links.apple import AppleMusic
 from seda.links.connector import Connector, Provider
@@ -39,15 +41,16 @@ def open_connectors(settings: Settings) -> dict[Provider, Connector]:
 
 def open_apple(settings: Settings) -> AppleMusic | None:
     """Apple Music, where we have a key there."""
-    if not has_apple_key(settings):
+    if apple_key(settings) is None:
         return None
     base = _base(settings.apple_base_url, "SEDA_APPLE_BASE_URL")
     return AppleMusic(base or apple.API_URL)
 
 
-def has_apple_key(settings: Settings) -> bool:
-    """Whether a developer token can be signed."""
-    return bool(settings.apple_key_file and settings.apple_key_id and settings.apple_team_id)
+def apple_key(settings: Settings) -> tuple[Path, str, str] | None:
+    """What signs our developer token: key file, key id and team."""
+    key, key_id, team = settings.apple_key_file, settings.apple_key_id, settings.apple_team_id
+    return (key, key_id, team) if key and key_id and team else None
 
 
 def callback_url(settings: Settings, provider: Provider) -> str:

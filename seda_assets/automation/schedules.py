@@ -8,6 +8,7 @@ from seda_assets.automation.jobs import (
     hourly,
     nightly,
     observe_sources,
+    token_upkeep,
 )
 
 
@@ -55,9 +56,23 @@ def observe_sources_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunReq
     return dg.RunRequest(run_key=_key("observe", context))
 
 
+@dg.schedule(
+    job=token_upkeep,
+    cron_schedule="5 1 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def token_upkeep_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """The keys of people's tokens, before they are too old."""
+    return dg.RunRequest(run_key=_key("tokens", context))
+
+
 def _key(cadence: str, context: dg.ScheduleEvaluationContext) -> str:
     # The scheduled moment, so that a daemon that restarts does not run it twice.
     return f"{cadence}-{context.scheduled_execution_time:%Y%m%dT%H%M}"
 
 
-schedules = [nightly_schedule, evaluation_schedule, hourly_schedule, observe_sources_schedule]
+schedules = [
+    nightly_schedule, evaluation_schedule, hourly_schedule, observe_sources_schedule,
+    token_upkeep_schedule,
+]  # fmt: skip

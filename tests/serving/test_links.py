@@ -81,9 +81,7 @@ class Linked:
 
 
 @pytest.fixture
-async def linked(
-    world: World, mock_server: MockServer, tmp_path: Path
-) -> AsyncIterator[Linked]:
+async def linked(world: World, mock_server: MockServer, tmp_path: Path) -> AsyncIterator[Linked]:
     options = settings_for(
         mock_server, tmp_path, apple_key_file=apple_key(tmp_path), apple_key_id="K",
         apple_team_id="T",
@@ -165,9 +163,7 @@ async def test_a_person_links_and_their_summary_is_in_the_catalogues_terms(
     ) == []  # fmt: skip
 
 
-async def test_a_browser_comes_back_by_its_cookie_and_only_it(
-    linked: Linked, world: World
-) -> None:
+async def test_a_browser_comes_back_by_its_cookie_and_only_it(linked: Linked, world: World) -> None:
     ada = world.person("Ada")
     answer = await linked.api.call("POST", "/links/spotify", ada)
     cookie = answer.headers["set-cookie"]
@@ -290,14 +286,14 @@ async def test_a_provider_that_is_down_at_the_return_is_503_and_leaves_nothing(
     assert await linked.links(ada) == {}
 
 
-async def test_a_killed_look_is_taken_up_when_its_lease_ends(
-    linked: Linked, world: World
-) -> None:
+async def test_a_killed_look_is_taken_up_when_its_lease_ends(linked: Linked, world: World) -> None:
     know(world)
     ada = world.person("Ada")
     await linked.link(ada)
     # As a process leaves it that died in the middle: leased, the token renewed or not.
-    world.sql("update seda.linked_accounts set leased_until = %s", linked.now + timedelta(minutes=5))
+    world.sql(
+        "update seda.linked_accounts set leased_until = %s", linked.now + timedelta(minutes=5)
+    )
     database, connectors = world.databases[Region.GLOBAL], open_connectors(linked.settings)
     assert due_accounts(database, connectors, linked.now) == 0
     assert linked.sync()[0].read == 0
@@ -341,9 +337,9 @@ async def test_unlinking_deletes_the_token_and_if_asked_all_that_came_in(
     assert world.sql("select taste_at from seda.import_changes where user_id = %s", ada.id) == [
         (None,)
     ]
-    assert world.sql(
-        "select count(*) from seda.activity_counts where user_id = %s", ben.id
-    ) == before
+    assert (
+        world.sql("select count(*) from seda.activity_counts where user_id = %s", ben.id) == before
+    )
     # The grant was taken back at the provider: Ben's goes on.
     linked.mock.steer("DELETE", "/youtube/control/requests")
     assert linked.sync(later=timedelta(days=2))[0].read == 1
@@ -423,7 +419,9 @@ async def test_no_secret_of_a_link_is_in_database_logs_or_answers(
         assert found_in_database(world, secret) == []
         assert all(secret not in each.text for each in answers)
         # The test's own client and server name the addresses that they ask for.
-        mine = [r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))]
+        mine = [
+            r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))
+        ]
         assert not any(secret in each for each in mine)
     assert "canary-client-secret" not in caplog.text + repr(linked.settings)
 
@@ -475,9 +473,9 @@ async def test_keys_rotate_while_people_link_and_old_ones_retire_when_nothing_ne
     assert rewrap_values(database, vault).values == 0
     retire_key([database], vault, old)
     linked.sync(later=timedelta(days=2))
-    assert {each["state"] for who in (ada, cleo) for each in (await linked.links(who)).values()} == {
-        "linked"
-    }
+    assert {
+        each["state"] for who in (ada, cleo) for each in (await linked.links(who)).values()
+    } == {"linked"}
     # A key that is gone with what it wrapped: a clear state, not an error.
     path = Path(linked.settings.home_directory()) / "keys" / f"{new}.key"
     vault.keys.rotate(datetime.now(UTC))
