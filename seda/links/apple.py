@@ -86,7 +86,7 @@ class AppleMusic:
             str(genre).lower() for each in albums for genre in _attributes(each).get(
                 "genreNames", ()) if isinstance(genre, str)
         ]  # fmt: skip
-        playlists = []
+        playlists: list[OwnPlaylist] = []
         for each in self._pages("/v1/me/library/playlists", headers):
             id, name = each.get("id"), _text(each, "name")
             if len(playlists) == MOST_PLAYLISTS or not isinstance(id, str) or name is None:

@@ -83,7 +83,8 @@ class YouTube:
     def _playlists(
         self, headers: dict[str, str], before: Mapping[str, Any]
     ) -> tuple[tuple[OwnPlaylist, ...], dict[str, str]]:
-        playlists, etags = [], {}
+        playlists: list[OwnPlaylist] = []
+        etags: dict[str, str] = {}
         listed = self._pages("playlists", headers, part="snippet,contentDetails", mine="true")
         for each in listed:
             if len(playlists) == MOST_PLAYLISTS:

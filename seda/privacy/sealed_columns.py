@@ -139,9 +139,9 @@ def _rewrap_column(
 
 def _query(text: str, column: SealedColumn) -> sql.Composed:
     name = sql.Identifier(column.column)
-    return sql.SQL(text).format(  # type: ignore[arg-type]  # pieces of this module
+    return sql.SQL(text).format(
         table=sql.Identifier("seda", column.table),
         column=name,
         key_id=_KEY_ID.format(column=name),
-        row=sql.SQL(f"({column.row})"),  # type: ignore[arg-type]
+        row=sql.SQL(f"({column.row})"),
     )
