@@ -218,7 +218,7 @@ async def test_fuzzed_callbacks_are_refused_and_say_nothing(linked: Linked, worl
     state = parse_qs(urlsplit(address).query)["state"][0]
     text = st.text(st.characters(codec="utf-8"), max_size=80)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         query=st.dictionaries(
             st.sampled_from(["state", "code", "error", "x"]),
