@@ -7,7 +7,8 @@ before the next request, since the provider may have voided what was there befor
 
 import json
 import random
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from seda.links.connector import Connector, LinkError, Provider, Sealer, Summary
 from seda.links.summaries import staged
 
 LEASE = timedelta(minutes=5)
+_LONGEST_PASS = timedelta(minutes=3)
 INTERVAL = timedelta(days=1)
 """Between two looks at an account that answers."""
 MOST = 50
@@ -120,12 +122,14 @@ def sync_due(
     *,
     now: datetime,
     most: int = MOST,
+    seconds: Callable[[], float] = time.monotonic,
 ) -> SyncReport:
     """Look at up to `most` accounts whose time has come, one after the other.
 
     A provider that has no requests left for us is not asked again in this pass: its other accounts
-    wait as long.
+    wait as long. Before the leases end, the pass does: what it did not come to is looked at next.
     """
+    until = seconds() + _LONGEST_PASS.total_seconds()
     values = {
         "now": now, "until": now + LEASE, "most": most, "providers": list(map(str, connectors)),
     }  # fmt: skip
@@ -134,6 +138,8 @@ def sync_due(
     read, troubles = 0, dict[str, int]()
     limited: dict[Provider, LinkError] = {}
     for user, name, token, marks, attempts in claimed:
+        if seconds() > until:
+            break
         account = _Account(user, Provider(name), bytes(token), marks, attempts)
         problem = limited.get(account.provider)
         if problem is None:

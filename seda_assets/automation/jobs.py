@@ -72,7 +72,7 @@ links = dg.define_asset_job(
     selection=dg.AssetSelection.assets(["seda", "provider_imports"]),
     description="Linked accounts are read, mapped to the catalogue, and tastes follow.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "on change", "dagster/priority": "5"},
+    tags={_LONGEST: str(_HOUR), "seda/cadence": "on change", "dagster/priority": "5"},
 )
 
 token_upkeep = dg.define_asset_job(
@@ -80,7 +80,7 @@ token_upkeep = dg.define_asset_job(
     selection=dg.AssetSelection.assets("sealed_tokens"),
     description="Keys are rotated after 90 days, and what older ones wrap is wrapped again.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "nightly"},
+    tags={_LONGEST: str(_HOUR), "seda/cadence": "nightly"},
 )
 
 observe_sources = dg.define_asset_job(
