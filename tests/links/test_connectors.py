@@ -129,6 +129,24 @@ def test_who_says_no_comes_back_without_a_code(connector: Connector) -> None:
     assert back == {"error": "access_denied", "state": "s"}
 
 
+def test_the_page_of_consent_shows_what_it_was_asked_as_text(mock_server: MockServer) -> None:
+    query = {
+        "response_type": "code", "client_id": "<script>alert(1)</script>", "scope": '"><img>',
+        "redirect_uri": "http://127.0.0.1/back", "code_challenge": "x",
+        "code_challenge_method": "S256",
+    }  # fmt: skip
+    with httpx.Client(trust_env=False) as browser:
+        page = browser.get(f"{mock_server.spotify_url}/authorize", params=query)
+        without = browser.get(
+            f"{mock_server.spotify_url}/authorize",
+            params=query | {"code_challenge_method": "plain"},
+        )
+    assert page.status_code == 200
+    assert "<script>" not in page.text
+    assert "<img>" not in page.text
+    assert without.status_code == 400
+
+
 @pytest.mark.parametrize(
     ("profile", "trouble"),
     [

@@ -308,6 +308,21 @@ async def test_a_killed_look_is_taken_up_when_its_lease_ends(linked: Linked, wor
     assert world.sql("select * from seda.activity_counts order by entity_id") == first
 
 
+async def test_a_pass_that_takes_too_long_leaves_the_rest_to_the_next(
+    linked: Linked, world: World
+) -> None:
+    ada, ben = world.person("Ada"), world.person("Ben")
+    for who in (ada, ben):
+        await linked.link(who)
+    database, connectors = world.databases[Region.GLOBAL], open_connectors(linked.settings)
+    ticks = iter([0.0, 1.0, 1000.0])
+    report = sync_due(
+        database, connectors, linked.vault, now=linked.now, seconds=lambda: next(ticks)
+    )
+    assert report.read == 1
+    assert linked.sync(later=timedelta(minutes=6))[0].read == 1
+
+
 async def test_unlinking_deletes_the_token_and_if_asked_all_that_came_in(
     linked: Linked, world: World
 ) -> None:
