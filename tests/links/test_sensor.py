@@ -28,8 +28,8 @@ from seda_assets.resources import Platform
 from serving.realtime.announcements import feed_update
 from tests.embeddings.mock_server import mock_server, mock_service
 from tests.links.test_connectors import apple_key, consent, settings_for
+from tests.serving.linked_world import know
 from tests.serving.serving_world import Listener, World
-from tests.serving.test_links import know
 
 __all__ = ["mock_server", "mock_service"]
 

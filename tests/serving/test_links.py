@@ -1,10 +1,6 @@
 """Linking through the API, against the stand-ins of the providers over real HTTP."""
 
-import logging
-import traceback
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -15,102 +11,16 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from seda.database.regions import Region
-from seda.links.apple import DEVELOPER_TOKEN, developer_token
 from seda.links.connector import Provider, Trouble
-from seda.links.imports import apply_staged
 from seda.links.opening import open_connectors
 from seda.links.syncing import due_accounts, sync_due
-from seda.privacy.keys import ForeignCiphertextError
-from seda.privacy.sealed_columns import KeyInUseError, key_counts, retire_key, rewrap_values
-from seda.privacy.vault import open_vault
 from seda.sandbox.mock_providers.listeners import account_of, sandbox_artists
-from seda.sandbox.mock_providers.running import MockServer
-from serving.links import Begun, Links
 from tests.embeddings.mock_server import mock_server, mock_service
-from tests.links.test_connectors import apple_key, apple_session, consent, settings_for
-from tests.serving.serving_world import Api, Listener, World, open_api
+from tests.links.test_connectors import consent
+from tests.serving.linked_world import Linked, know, linked
+from tests.serving.serving_world import Api, World
 
-__all__ = ["mock_server", "mock_service"]
-
-
-class Linked:
-    """The API with providers, and what the pipelines do behind it."""
-
-    def __init__(self, api: Api, world: World, mock: MockServer, settings) -> None:
-        self.api, self.world, self.mock, self.settings = api, world, mock, settings
-        self.vault = open_vault(settings)
-
-    @property
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    async def begin(self, who: Listener, provider: str = "spotify") -> str:
-        answer = await self.api.call("POST", f"/links/{provider}", who)
-        assert answer.status_code == 201, answer.text
-        Begun.model_validate(answer.json())
-        self.api.client.cookies.clear()
-        return str(answer.json()["authorize_url"])
-
-    async def back(self, who: Listener | None, provider: str = "spotify", **query: str):
-        return await self.api.call("GET", f"/links/{provider}/callback", who, params=query)
-
-    async def link(self, who: Listener, provider: str = "spotify", listener: str = "ada") -> None:
-        answer = await self.back(
-            who, provider, **consent(await self.begin(who, provider), listener)
-        )
-        assert answer.status_code == 200, answer.text
-        assert answer.json()["state"] == "pending"
-
-    async def links(self, who: Listener) -> dict:
-        page = await self.api.page("/links", who)
-        Links.model_validate(page)
-        return {each["provider"]: each for each in page["links"]}
-
-    def sync(self, region: Region = Region.GLOBAL, later: timedelta = timedelta()):
-        database, now = self.world.databases[region], self.now + later
-        report = sync_due(database, open_connectors(self.settings), self.vault, now=now)
-        return report, apply_staged(database, now=now)
-
-    def token(self, who: Listener, provider: str = "spotify") -> bytes:
-        ((token,),) = self.world.sql(
-            "select refresh_token_encrypted from seda.linked_accounts "
-            "where user_id = %s and provider = %s",
-            who.id, provider, region=who.region,
-        )  # fmt: skip
-        return bytes(token)
-
-
-@pytest.fixture
-async def linked(world: World, mock_server: MockServer, tmp_path: Path) -> AsyncIterator[Linked]:
-    options = settings_for(
-        mock_server, tmp_path, apple_key_file=apple_key(tmp_path), apple_key_id="K",
-        apple_team_id="T",
-    )  # fmt: skip
-    names = ("spotify_client_id", "spotify_base_url", "youtube_client_id", "youtube_client_secret",
-             "youtube_base_url", "apple_base_url", "apple_key_file", "apple_key_id",
-             "apple_team_id")  # fmt: skip
-    settings = world.settings.model_copy(update={n: getattr(options, n) for n in names})
-    async with open_api(world, settings=settings) as api:
-        yield Linked(api, world, mock_server, settings)
-
-
-def know(world: World, share: int = 2) -> int:
-    """Puts every `share`-th artist of the listeners' world into the catalogue, in both regions."""
-    artists = sandbox_artists()[::share]
-    for region in Region:
-        world.sql(
-            "insert into seda.artists (id, name, external_ids) select md5(name)::uuid, name, '{}' "
-            "from unnest(%s::text[]) as a(name)",
-            [each.name for each in artists], region=region,
-        )  # fmt: skip
-        world.sql(
-            "insert into seda.artist_genres (artist_id, genre, weight) "
-            "select md5(n)::uuid, g, 1 from unnest(%s::text[], %s::text[]) as a(n, g)",
-            [each.name for each in artists for _ in set(each.genres)],
-            [genre for each in artists for genre in sorted(set(each.genres))],
-            region=region,
-        )  # fmt: skip
-    return len(artists)
+__all__ = ["linked", "mock_server", "mock_service"]
 
 
 @pytest.mark.parametrize("region", list(Region))
@@ -358,146 +268,6 @@ async def test_unlinking_deletes_the_token_and_if_asked_all_that_came_in(
     # The grant was taken back at the provider: Ben's goes on.
     linked.mock.steer("DELETE", "/youtube/control/requests")
     assert linked.sync(later=timedelta(days=2))[0].read == 1
-
-
-async def test_a_session_at_apple_is_read_once_and_nothing_of_it_is_kept(
-    linked: Linked, world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    know(world)
-    ada = world.person("Ada")
-    user = apple_session(linked.mock)
-    body = {"user_token": user.get_secret_value()}
-    refused = await linked.api.call("POST", "/links/apple/session-import", ada, json=body)
-    assert refused.status_code == 404  # no developer token yet
-    key = linked.settings.apple_key_file
-    developer = developer_token(key, "K", "T", linked.now)
-    place = {"table": "provider_credentials", "column": "secret_encrypted", "row": DEVELOPER_TOKEN}
-    world.sql(
-        "insert into seda.provider_credentials values (%s, %s, now())",
-        DEVELOPER_TOKEN, linked.vault.seal(developer, **place),
-    )  # fmt: skip
-    answer = await linked.api.call("POST", "/links/apple/session-import", ada, json=body)
-    assert answer.status_code == 202, answer.text
-    _, done = linked.sync()
-    assert (done.imports, done.artists) == (1, 50)
-    assert (await linked.links(ada))["apple"]["state"] == "linked"
-    assert world.sql("select refresh_token_encrypted from seda.linked_accounts") == [(None,)]
-    for secret in (user.get_secret_value(), developer.get_secret_value()):
-        assert found_in_database(world, secret) == []
-        assert secret not in caplog.text
-        assert secret not in answer.text
-    linked.mock.steer("DELETE", "/apple/control/grants")
-    ended = await linked.api.call("POST", "/links/apple/session-import", ada, json=body)
-    assert (ended.status_code, ended.json()["code"]) == (400, "link_refused")
-    short = await linked.api.call(
-        "POST", "/links/apple/session-import", ada, json={"user_token": "canary-short"}
-    )
-    assert short.status_code == 422
-    assert "canary-short" not in short.text
-
-
-def found_in_database(world: World, secret: str) -> list[str]:
-    """Every table with a row whose text, or bytes, hold the secret."""
-    found = []
-    for (table,) in world.sql(
-        "select c.relname from pg_class c where relnamespace = 'seda'::regnamespace "
-        "and relkind = 'r'"
-    ):
-        ((rows,),) = world.sql(
-            f"select count(*) from seda.{table} t where strpos(t::text, %s) > 0 "
-            "or strpos(t::text, %s) > 0",
-            secret, secret.encode().hex(),
-        )  # fmt: skip
-        if rows:
-            found.append(table)
-    return found
-
-
-async def test_no_secret_of_a_link_is_in_database_logs_or_answers(
-    linked: Linked, world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    ada = world.person("Ada")
-    address = await linked.begin(ada)
-    back = consent(address)
-    answers = [await linked.back(ada, **back), await linked.back(ada, **back)]
-    place = {"table": "linked_accounts", "column": "refresh_token_encrypted",
-             "row": f"{ada.id}/spotify"}  # fmt: skip
-    first = linked.vault.unseal(linked.token(ada), **place).get_secret_value()
-    linked.sync()
-    second = linked.vault.unseal(linked.token(ada), **place).get_secret_value()
-    assert first != second  # a refresh replaced it
-    answers.append(await linked.api.get("/links", ada))
-    state = parse_qs(urlsplit(address).query)["state"][0]
-    for secret in (first, second, back["code"], state):
-        assert found_in_database(world, secret) == []
-        assert all(secret not in each.text for each in answers)
-        # The test's own client and server name the addresses that they ask for.
-        mine = [
-            r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))
-        ]
-        assert not any(secret in each for each in mine)
-    assert "canary-client-secret" not in caplog.text + repr(linked.settings)
-
-
-async def test_a_token_of_another_row_does_not_open(linked: Linked, world: World) -> None:
-    ada, eve = world.person("Ada"), world.person("Eve")
-    for who, listener in ((ada, "ada"), (eve, "eve")):
-        await linked.link(who, listener=listener)
-    # Eve, or who can write rows, puts Ada's sealed token into Eve's row.
-    world.sql(
-        "update seda.linked_accounts set refresh_token_encrypted = %s where user_id = %s",
-        linked.token(ada), eve.id,
-    )  # fmt: skip
-    with pytest.raises(ForeignCiphertextError) as caught:
-        linked.vault.unseal(
-            linked.token(eve), table="linked_accounts", column="refresh_token_encrypted",
-            row=f"{eve.id}/spotify",
-        )  # fmt: skip
-    assert caught.value.__context__ is None or "S1" not in "".join(
-        traceback.format_exception(caught.value)
-    )
-    report, _ = linked.sync()
-    assert (report.read, dict(report.troubles)) == (1, {Trouble.REVOKED: 1})
-    assert (await linked.links(eve))["spotify"]["state"] == "revoked"
-
-
-async def test_keys_rotate_while_people_link_and_old_ones_retire_when_nothing_needs_them(
-    linked: Linked, world: World
-) -> None:
-    ada, ben, cleo = (world.person(name) for name in ("Ada", "Ben", "Cleo"))
-    database, vault = world.databases[Region.GLOBAL], linked.vault
-    for who in (ada, ben):
-        await linked.link(who, "youtube")
-    address = await linked.begin(cleo, "youtube")
-    old = vault.keys.current().key_id
-    new = vault.keys.rotate(datetime.now(UTC)).key_id
-    assert (await linked.back(cleo, "youtube", **consent(address))).status_code == 200
-    with database.transaction() as connection:
-        assert key_counts(connection) == {old: 2, new: 1}
-    world.sql("update seda.linked_accounts set next_sync_at = null where user_id = %s", ben.id)
-    linked.sync()  # wraps Ada's again, since it is used
-    with database.transaction() as connection:
-        assert key_counts(connection) == {old: 1, new: 2}
-    with pytest.raises(KeyInUseError, match="still wraps 1 values"):
-        retire_key([database], vault, old)
-    with pytest.raises(KeyInUseError, match="rotate"):
-        retire_key([database], vault, new)
-    assert rewrap_values(database, vault, most=1).values == 1
-    assert rewrap_values(database, vault).values == 0
-    retire_key([database], vault, old)
-    linked.sync(later=timedelta(days=2))
-    assert {
-        each["state"] for who in (ada, cleo) for each in (await linked.links(who)).values()
-    } == {"linked"}
-    # A key that is gone with what it wrapped: a clear state, not an error.
-    path = Path(linked.settings.home_directory()) / "keys" / f"{new}.key"
-    vault.keys.rotate(datetime.now(UTC))
-    path.unlink()
-    assert rewrap_values(database, vault).unreadable == 3
-    linked.sync(later=timedelta(days=4))
-    assert (await linked.links(ada))["youtube"]["state"] == "revoked"
 
 
 async def test_without_apps_of_ours_nothing_is_offered(api: Api, world: World) -> None:
