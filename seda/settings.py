@@ -203,6 +203,33 @@ class Settings(BaseSettings):
         description="Folder of the SentenceTransformers model that `seda embed-server` serves; "
         "default: hashed words.",
     )
+    kms_key_uri: str | None = Field(
+        None,
+        description="Key that wraps the data keys of sealed tokens: `aws-kms://REGION/alias/NAME`; "
+        "default: files in `SEDA_HOME/keys`.",
+    )
+    public_url: str | None = Field(
+        None,
+        description="Address of the API to which providers send people back; default: "
+        "`http://127.0.0.1` and the API's port.",
+    )
+    spotify_client_id: str | None = Field(
+        None, description="Spotify app that people link with; default: Spotify cannot be linked."
+    )
+    spotify_base_url: str | None = Field(
+        None, description="Spotify at another address, such as `seda mock-providers`."
+    )
+    youtube_client_id: str | None = Field(
+        None, description="Google OAuth client that people link YouTube with."
+    )
+    youtube_client_secret: SecretStr | None = Field(None, description="Secret of that client.")
+    youtube_base_url: str | None = Field(None, description="Google's OAuth and YouTube elsewhere.")
+    apple_team_id: str | None = Field(None, description="Apple developer team.")
+    apple_key_id: str | None = Field(None, description="Id of its MusicKit key.")
+    apple_key_file: Path | None = Field(
+        None, description="That key (`.p8`); signs the developer token, renewed every 90 days."
+    )
+    apple_base_url: str | None = Field(None, description="Apple Music's API elsewhere.")
     mock_providers_port: int = Field(8003, description="Port of `seda mock-providers`.")
     notifier_port: int = Field(8004, description="Port of the notifier's health.")
     api_metrics_urls: str | None = Field(

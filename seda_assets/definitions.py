@@ -23,6 +23,11 @@ from seda_assets.assets.embeddings import (  # noqa: E402
 from seda_assets.assets.evaluation import offline_evaluation  # noqa: E402
 from seda_assets.assets.kpis import online_kpis  # noqa: E402
 from seda_assets.assets.learned import learned_rankers  # noqa: E402
+from seda_assets.assets.links import (  # noqa: E402
+    announced_imports,
+    provider_imports,
+    sealed_tokens,
+)
 from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
 from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
 from seda_assets.assets.read_models import published_lists  # noqa: E402
@@ -47,10 +52,13 @@ from seda_assets.automation.jobs import (  # noqa: E402
     hourly,
     housekeeping,
     kpis,
+    links,
     nightly,
     observe_sources,
     realtime,
+    token_upkeep,
 )
+from seda_assets.automation.links_sensor import imported_lists, provider_links  # noqa: E402
 from seda_assets.automation.presence_sensor import presence_events  # noqa: E402
 from seda_assets.automation.schedules import schedules  # noqa: E402
 from seda_assets.automation.sensors import sensors  # noqa: E402
@@ -77,6 +85,9 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             ranked_recommendations,
             published_lists,
             realtime_rankings,
+            provider_imports,
+            announced_imports,
+            sealed_tokens,
             embedding_spend,
             embedding_breakers,
             shadow_agreement,
@@ -99,9 +110,11 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             model_stage,
             kpis,
             housekeeping,
+            links,
+            token_upkeep,
         ],
         schedules=schedules,
-        sensors=[*sensors, presence_events, canaries],
+        sensors=[*sensors, presence_events, provider_links, imported_lists, canaries],
         resources={"platform": platform, "io_manager": RegionalFiles(platform)},
     )
 

@@ -11,6 +11,9 @@ from seda.database.regions import Databases, Region, RegionalDatabase, Shard, sh
 from seda.database.storage import RegionalStorage, storages
 from seda.embeddings.routes import AnyEmbeddings, embeddings_of
 from seda.embeddings.spaces import EmbeddingSpace
+from seda.links.connector import Connector, Provider
+from seda.links.opening import open_connectors
+from seda.privacy.vault import Vault, open_vault
 from seda.settings import Settings
 from seda.vectorstore.migrating import MigratingStore
 from seda.vectorstore.opening import has_second_store, open_second_store
@@ -62,6 +65,16 @@ class Platform:
             return
         with closing(open_second_store(self.settings, database)) as store:
             yield store
+
+    @cached_property
+    def connectors(self) -> dict[Provider, Connector]:
+        """The providers whose linked accounts can be read."""
+        return open_connectors(self.settings)
+
+    @cached_property
+    def vault(self) -> Vault:
+        """What seals and unseals tokens."""
+        return open_vault(self.settings)
 
     @cached_property
     def worker(self) -> str:

@@ -17,6 +17,7 @@ from serving import (
     explanation,
     feed,
     health,
+    links,
     metrics,
     onboarding,
     preferences,
@@ -30,6 +31,7 @@ from serving.demo import routes as demo
 from serving.documentation import problem_responses
 from serving.draining import Draining
 from serving.impressions import ImpressionLog
+from serving.linking import Linking
 from serving.plain_reads import PlainReads
 from serving.pools import Pools
 from serving.rate_limits import AddressLimit, RateLimits
@@ -68,6 +70,7 @@ def create_app(
         pools = Pools(urls)
         await pools.open()
         app.state.services = _services(settings, clock, pools, telemetry, limits, draining)
+        app.state.linking = await asyncio.to_thread(Linking.from_settings, settings)
         await app.state.services.verifier.keys.prefetch()
         async with demo.opened(app, settings, held, clock):
             yield
@@ -99,6 +102,7 @@ def create_app(
     app.include_router(onboarding.router)
     app.include_router(preferences.router)
     app.include_router(devices.router)
+    app.include_router(links.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     if settings.offers_demo:

@@ -11,8 +11,9 @@ from seda.cli import (
     embeddings,
     evaluation,
     gate,
-    models,
+    keys,
     kpis,
+    models,
     people,
     replay,
     running,
@@ -50,6 +51,7 @@ app.add_typer(embeddings.embeddings, name="embeddings")
 app.command("mock-providers")(embedding.mock_providers)
 app.command()(replay.replay)
 app.command()(people.token)
+app.add_typer(keys.keys, name="keys")
 app.command()(state.status)
 app.command()(state.reset)
 

@@ -86,11 +86,11 @@ def mock_providers(
         ),
     ] = None,
 ) -> None:
-    """Stand in for OpenAI and Cohere, with failures on demand.
+    """Stand in for every provider, with failures on demand.
 
-    Real wire formats with made-up vectors on 127.0.0.1, until Ctrl-C; prints the settings to copy.
-    Behaviour can be changed while it runs: PUT /control/openai; GET /control/requests tells what
-    arrived.
+    OpenAI, Cohere, Spotify, YouTube, Apple Music and FCM: real wire formats with made-up vectors
+    and listeners on 127.0.0.1, until Ctrl-C; prints the settings to copy. Behaviour can be changed
+    while it runs: PUT /control/openai; GET /control/requests tells what arrived.
     """
     from seda.sandbox.loading import refuse_production
     from seda.sandbox.mock_providers.profiles import PROVIDERS, FailureProfile, profiles_of

@@ -15,7 +15,9 @@ _measurements = dg.AssetSelection.assets(
 )
 _kpis = dg.AssetSelection.groups("kpis")
 _housekeeping = dg.AssetSelection.assets("retention")
-_everything = dg.AssetSelection.all() - _measurements - _kpis - _housekeeping
+# What a provider is slow to answer must not hold the night up.
+_linked_accounts = dg.AssetSelection.assets(["seda", "provider_imports"], "sealed_tokens")
+_everything = dg.AssetSelection.all() - _measurements - _kpis - _housekeeping - _linked_accounts
 
 nightly = dg.define_asset_job(
     "nightly",
@@ -83,6 +85,22 @@ realtime = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     # Seconds count: before what the night left waiting.
     tags={_LONGEST: "120", "seda/cadence": "on change", "dagster/priority": "10"},
+)
+
+links = dg.define_asset_job(
+    "links",
+    selection=dg.AssetSelection.assets(["seda", "provider_imports"]),
+    description="Linked accounts are read, mapped to the catalogue, and tastes follow.",
+    executor_def=dg.in_process_executor,
+    tags={_LONGEST: str(_HOUR), "seda/cadence": "on change", "dagster/priority": "5"},
+)
+
+token_upkeep = dg.define_asset_job(
+    "token_upkeep",
+    selection=dg.AssetSelection.assets("sealed_tokens"),
+    description="Keys are rotated after 90 days, and what older ones wrap is wrapped again.",
+    executor_def=dg.in_process_executor,
+    tags={_LONGEST: str(_HOUR), "seda/cadence": "nightly"},
 )
 
 observe_sources = dg.define_asset_job(

@@ -10,6 +10,7 @@ from seda_assets.automation.jobs import (
     kpis,
     nightly,
     observe_sources,
+    token_upkeep,
 )
 
 
@@ -79,6 +80,17 @@ def observe_sources_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunReq
     return dg.RunRequest(run_key=_key("observe", context))
 
 
+@dg.schedule(
+    job=token_upkeep,
+    cron_schedule="5 1 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def token_upkeep_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """The keys of people's tokens, before they are too old."""
+    return dg.RunRequest(run_key=_key("tokens", context))
+
+
 def _key(cadence: str, context: dg.ScheduleEvaluationContext) -> str:
     # The scheduled moment, so that a daemon that restarts does not run it twice.
     return f"{cadence}-{context.scheduled_execution_time:%Y%m%dT%H%M}"
@@ -91,4 +103,5 @@ schedules = [
     observe_sources_schedule,
     kpis_schedule,
     housekeeping_schedule,
+    token_upkeep_schedule,
 ]

@@ -253,7 +253,10 @@ def test_each_provider_has_a_space_of_its_own_and_the_same_bits_every_time() -> 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b'{"spotify": {}}', "no provider 'spotify': the providers are openai, cohere, runner"),
+        (
+            b'{"tidal": {}}',
+            "no provider 'tidal': the providers are openai, cohere, runner, spotify",
+        ),
         (b'{"openai": {"cut": 1}}', r"cannot be used: openai\.cut"),
         (b'{"openai": {"cut_rate": 1.5}}', "cut_rate is a share between 0 and 1; got 1.5"),
         (b"{", "cannot be used"),

@@ -24,13 +24,14 @@ PERSONS = ("owner", "other", "artist", "admin", "super_admin")
 OWN = {
     "users": "siu",
     "linked_accounts": "sd",
+    "link_attempts": "sid",
     **dict.fromkeys(("notification_preferences", "device_tokens", "suppressions"), "siud"),
     **dict.fromkeys(("fact_events", "event_receipts"), "si"),
     "social_events": "i",
     **dict.fromkeys(
         (
             "activity_counts", "artist_follows", "experiment_assignments", "friends",
-            "impression_pages", "impressions",
+            "impression_pages", "impressions", "provider_imports",
             "realtime_rankings",
             "mv_user_top_candidates", "notification_log", "privacy_jobs", "recommendations",
             "region_directory", "room_members", "room_presence", "user_activity_summary",

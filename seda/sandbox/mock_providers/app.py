@@ -15,13 +15,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from seda.sandbox.mock_providers.apple import MockApple
 from seda.sandbox.mock_providers.cohere import CohereFormat
 from seda.sandbox.mock_providers.fcm import MockFcm
+from seda.sandbox.mock_providers.music import MusicProvider
+from seda.sandbox.mock_providers.music_control import music_control
 from seda.sandbox.mock_providers.openai import OpenAIFormat
 from seda.sandbox.mock_providers.profiles import FailureProfile, InvalidProfileError, profile_of
 from seda.sandbox.mock_providers.sending import hangs_up_within, send_half
 from seda.sandbox.mock_providers.service import MockProvider, RecordedRequest
+from seda.sandbox.mock_providers.spotify import MockSpotify
 from seda.sandbox.mock_providers.wire import WireFormat
+from seda.sandbox.mock_providers.youtube import MockYouTube
 
 OPENAI = OpenAIFormat("openai", "/openai", {"text-embedding-3-small": 1536})
 COHERE = CohereFormat()
@@ -37,8 +42,9 @@ def create_app(
 
     Routes: `POST /openai/v1/embeddings`, `POST /cohere/v2/embed`, `POST /runner/v1/embeddings`,
     `GET /{openai,runner}/v1/models`; `GET|PUT /control/{provider}` with a `FailureProfile` as JSON
-    (a PUT counts requests and outages anew), `GET|DELETE /control/requests`, `GET /healthz`; and
-    under `/fcm` what `MockFcm` says.
+    (a PUT counts requests and outages anew), `GET|DELETE /control/requests`, `GET /healthz`; under
+    `/fcm` what `MockFcm` says, under `/spotify`, `/youtube` and `/apple` what those say, and of
+    these three `music_control`.
     """
     formats: tuple[WireFormat, ...] = (OPENAI, COHERE, RUNNER)
     recording: list[RecordedRequest] = []
@@ -55,7 +61,13 @@ def create_app(
         Route(f"{each.prefix}/v1/models", _constant(each.models())) for each in (OPENAI, RUNNER)
     ]
     push = MockFcm(clock).routes()
-    return Starlette(routes=[*endpoints, *models, *push, *_control(providers, recording)])
+    music = (MockSpotify(clock), MockYouTube(clock), MockApple(clock))
+    for each in music:
+        each.behave((profiles or {}).get(each.name, FailureProfile()))
+    linked = [route for each in music for route in (*each.routes(), *music_control(each))]
+    controlled = {**providers, **{each.name: each for each in music}}
+    control = _control(controlled, recording)
+    return Starlette(routes=[*endpoints, *models, *push, *linked, *control])
 
 
 class _Endpoint:
@@ -80,7 +92,7 @@ class _Endpoint:
 
 
 def _control(
-    providers: Mapping[str, MockProvider], recording: list[RecordedRequest]
+    providers: Mapping[str, MockProvider | MusicProvider], recording: list[RecordedRequest]
 ) -> list[Route]:
     async def requests(request: Request) -> Response:
         if request.method == "DELETE":

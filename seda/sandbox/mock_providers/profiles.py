@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from seda.errors import SedaError
 
-PROVIDERS = ("openai", "cohere", "runner")
+PROVIDERS = ("openai", "cohere", "runner", "spotify", "youtube", "apple")
 _RATES = ("slow_share", "error_rate", "rate_limit_rate", "cut_rate", "malformed_rate")
 _AMOUNTS = ("latency_seconds", "slow_latency_seconds", "retry_after_seconds")
 

@@ -26,12 +26,15 @@ class MockServer:
         self.openai_url = f"{url}/openai/v1"
         self.cohere_url = f"{url}/cohere"
         self.runner_url = f"{url}/runner/v1"
+        self.spotify_url = f"{url}/spotify"
+        self.youtube_url = f"{url}/youtube"
+        self.apple_url = f"{url}/apple"
         # The server may close a kept connection at the moment that it is used again.
         unkept = httpx.Limits(max_keepalive_connections=0)
         self._control = httpx.Client(base_url=f"{url}/control", trust_env=False, limits=unkept)
 
     def set_profile(self, provider: str, **fields: Any) -> None:
-        """Let `openai`, `cohere` or `runner` behave like `FailureProfile(**fields)` from now on.
+        """Let one of `PROVIDERS` behave like `FailureProfile(**fields)` from now on.
 
         Requests and outages are counted from here; a field that is not named has its default.
         """
@@ -56,6 +59,12 @@ class MockServer:
         for provider in PROVIDERS:
             self.set_profile(provider)
         self._control.delete("/requests")
+
+    def steer(self, method: str, path: str, **options: Any) -> Any:
+        """A music provider's control, such as `DELETE /spotify/control/grants`; its JSON."""
+        answer = self._control.request(method, f"{self.url}{path}", **options)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
 
     def close(self) -> None:
         """Let go of the control plane; the service itself runs on."""

@@ -55,6 +55,12 @@ def introduction(url: str) -> str:
             f"SEDA_COHERE_BASE_URL={url}/cohere",
             "COHERE_API_KEY=mock",
             f"SEDA_EU_EMBEDDER_URL={url}/runner/v1",
+            f"SEDA_SPOTIFY_BASE_URL={url}/spotify",
+            "SEDA_SPOTIFY_CLIENT_ID=mock",
+            f"SEDA_YOUTUBE_BASE_URL={url}/youtube",
+            "SEDA_YOUTUBE_CLIENT_ID=mock",
+            "SEDA_YOUTUBE_CLIENT_SECRET=mock",
+            f"SEDA_APPLE_BASE_URL={url}/apple",
             f"Control: PUT {url}/control/openai, GET {url}/control/requests",
         )
     )

@@ -1,0 +1,147 @@
+"""Every column that the vault seals: which keys it is wrapped by, and wrapping it again in parts.
+
+The key's id stands in clear text at the head of a sealed value, so the database itself counts and
+finds what an older key wraps, and no secret is opened for it.
+"""
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from seda.database.regions import RegionalDatabase
+from seda.errors import SedaError
+from seda.privacy.keys import ForeignCiphertextError, RetiredKeyError, UnknownKeyError
+from seda.privacy.vault import Vault
+
+BATCH = 200
+
+
+class KeyInUseError(SedaError):
+    """Rows are still wrapped by a key that should be retired."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """A column, and the expression that names its row for the vault (text, unique)."""
+
+    table: str
+    column: str
+    row: str
+
+
+LINK_TOKENS = SealedColumn(
+    "linked_accounts", "refresh_token_encrypted", "user_id || '/' || provider"
+)
+VERIFIERS = SealedColumn(
+    "link_attempts", "verifier_encrypted", "user_id || '/' || encode(state_hash, 'hex')"
+)
+CREDENTIALS = SealedColumn("provider_credentials", "secret_encrypted", "name")
+SEALED_COLUMNS = (LINK_TOKENS, VERIFIERS, CREDENTIALS)
+
+_KEY_ID = sql.SQL("substring({column} from 4 for get_byte({column}, 2))")
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrapped:
+    """What a pass did: values wrapped again, and values that could not be opened (left alone)."""
+
+    values: int
+    unreadable: int
+
+
+def key_counts(connection: psycopg.Connection) -> dict[str, int]:
+    """How many values each key wraps, by key id."""
+    counts: dict[str, int] = {}
+    for each in SEALED_COLUMNS:
+        query = _query(
+            "select convert_from({key_id}, 'utf8'), count(*) from {table} "
+            "where octet_length({column}) > 3 group by 1",
+            each,
+        )
+        for key_id, values in connection.execute(query).fetchall():
+            counts[key_id] = counts.get(key_id, 0) + values
+    return counts
+
+
+def rewrap_values(database: RegionalDatabase, vault: Vault, *, most: int = BATCH) -> Rewrapped:
+    """Wrap up to `most` values of older keys by the current one, column by column.
+
+    A value that somebody changes meanwhile stays as they wrote it. What cannot be opened is counted
+    and left: its owner is told when it is next used.
+    """
+    values = unreadable = 0
+    for each in SEALED_COLUMNS:
+        room = most - values - unreadable
+        if room <= 0:
+            break
+        done = _rewrap_column(database, vault, each, room)
+        values, unreadable = values + done.values, unreadable + done.unreadable
+    return Rewrapped(values, unreadable)
+
+
+def retire_key(databases: list[RegionalDatabase], vault: Vault, key_id: str) -> None:
+    """Take a key out of use, once nothing needs it.
+
+    Raises:
+        KeyInUseError: it is the current one, or still wraps values in a region.
+        UnknownKeyError, RetiredKeyError: there is no such key to retire.
+    """
+    if key_id == vault.keys.current().key_id:
+        raise KeyInUseError(f"{key_id} is the current key: `seda keys rotate` first.")
+    for database in databases:
+        with database.transaction() as connection:
+            left = key_counts(connection).get(key_id, 0)
+        if left:
+            raise KeyInUseError(
+                f"{key_id} still wraps {left:,} values in the {database.region} region: run "
+                "`seda keys rewrap` first."
+            )
+    vault.keys.retire(key_id)
+
+
+def _rewrap_column(
+    database: RegionalDatabase, vault: Vault, column: SealedColumn, most: int
+) -> Rewrapped:
+    current = vault.keys.current().key_id.encode()
+    with database.transaction() as connection:
+        found = connection.execute(
+            _query(
+                "select {row}, {column} from {table} where octet_length({column}) > 3 "
+                "and {key_id} <> %s order by 1 limit %s",
+                column,
+            ),
+            [current, most],
+        ).fetchall()
+    # Outside of a transaction: a key service may take its time.
+    names, before, after, unreadable = [], [], [], 0
+    for row, sealed in found:
+        try:
+            again = vault.rewrap(sealed, table=column.table, column=column.column, row=row)
+        except (ForeignCiphertextError, RetiredKeyError, UnknownKeyError):
+            unreadable += 1
+            continue
+        names.append(row)
+        before.append(sealed)
+        after.append(again)
+    with database.transaction() as connection:
+        written = connection.execute(
+            _query(
+                "update {table} set {column} = v.after from unnest(%s::text[], %s::bytea[], "
+                "%s::bytea[]) as v(row, before, after) where {row} = v.row "
+                "and {column} = v.before",
+                column,
+            ),
+            [names, before, after],
+        ).rowcount
+    return Rewrapped(written, unreadable)
+
+
+def _query(text: str, column: SealedColumn) -> sql.Composed:
+    name = sql.Identifier(column.column)
+    return sql.SQL(text).format(
+        table=sql.Identifier("seda", column.table),
+        column=name,
+        key_id=_KEY_ID.format(column=name),
+        row=sql.SQL(f"({column.row})"),
+    )
