@@ -1,7 +1,11 @@
-"""Publishing: rows and cards of a new generation are loaded beside, then one flip serves them."""
+"""Publishing: rows and cards of a new generation are loaded beside, inspected, and flipped to.
+
+What was loaded is inspected before any of it is served: where an invariant is broken nothing of the
+run is, the blocking checks say what, and yesterday's lists stay.
+"""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -9,14 +13,20 @@ import numpy as np
 
 from seda.activity.snapshot import RegionSnapshot
 from seda.catalogue.names import load_names
-from seda.database.regions import RegionalDatabase, Shard
+from seda.database.regions import Region, RegionalDatabase, Shard
+from seda.publishing.cards import ENTITY_TYPES
 from seda.publishing.generations import (
-    PublishReport,
     drop_unreferenced,
     load_cards,
     load_recommendations,
     open_generation,
     publish,
+)
+from seda.publishing.inspection import (
+    Finding,
+    LoadedGeneration,
+    UnsoundGenerationError,
+    inspect,
 )
 from seda.publishing.lists import ListNames, ListRenderer, main_genres
 from seda.publishing.rows import CardRows, RecommendationRows
@@ -25,6 +35,7 @@ from seda_assets.assets.column_schemas import columns
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
+from seda_assets.checks.published import published_specs, published_verdicts
 from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
 
@@ -88,6 +99,7 @@ def _spec(key: dg.AssetKey, description: str, schema: dg.TableSchema) -> dg.Asse
               "cards, published together with the recommendations.", _CARD_COLUMNS),
     ],
     ins={name: dg.AssetIn(name) for name in ("interaction_matrices", "ranked_recommendations")},
+    check_specs=published_specs(),
     partitions_def=user_shards,
     backfill_policy=one_run,
 )  # fmt: skip
@@ -98,7 +110,9 @@ def published_lists(
     ranked_recommendations: StoredValues,
 ) -> Any:
     facts = {RECOMMENDATIONS: ShardFacts(), TOP_CANDIDATES: ShardFacts()}
-    now = platform.now()
+    now, begun = platform.now(), _begun(context)
+    loaded: dict[Region, list[LoadedGeneration]] = {}
+    findings: list[Finding] = []
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         database, snapshot = platform.databases[region], interaction_matrices[region]
         publisher = _ShardPublisher(
@@ -106,15 +120,43 @@ def published_lists(
         )
         # The processor renders a shard while the database takes in the one before.
         for rendered in one_ahead(publisher.render, shards):
-            shard, (report, rows, cards) = rendered.shard, publisher.publish(rendered)
-            facts[RECOMMENDATIONS].add(shard, {}, rows=rows)
-            facts[TOP_CANDIDATES].add(shard, {}, rows=cards)
-            for each in facts.values():
-                each.note(shard, generation=report.generation, flip_seconds=report.seconds)
+            generation, rows, cards = publisher.load(rendered)
+            loaded.setdefault(region, []).append(generation)
+            facts[RECOMMENDATIONS].add(rendered.shard, {}, rows=rows)
+            facts[TOP_CANDIDATES].add(rendered.shard, {}, rows=cards)
+        with database.transaction() as connection:
+            findings += inspect(connection, loaded[region], begun=begun)
+    yield from published_verdicts(findings)
+    _refuse_unsound(findings)
+    for region, generations in loaded.items():
+        database = platform.databases[region]
+        for each in generations:
+            report = publish(database, each.generation, entity_types=ENTITY_TYPES, now=now)
+            for fact in facts.values():
+                fact.note(each.shard, generation=each.generation, flip_seconds=report.seconds)
         drop_unreferenced(database, now=now, cursor_lifetime=CURSOR_LIFETIME)
-    for key, each in facts.items():
-        each.record(context, key)
+    for key, each_fact in facts.items():
+        each_fact.record(context, key)
         yield dg.MaterializeResult(asset_key=key)
+
+
+def _begun(context: dg.AssetExecutionContext) -> datetime:
+    """When the run began; a run that goes on where another failed began with that one."""
+    record = context.instance.get_run_record_by_id(context.run.root_run_id or context.run.run_id)
+    if record is None:
+        return datetime.now(UTC)
+    started = record.start_time or record.create_timestamp.timestamp()
+    return datetime.fromtimestamp(started, UTC)
+
+
+def _refuse_unsound(findings: list[Finding]) -> None:
+    if findings:
+        broken = sorted({str(each.invariant) for each in findings})
+        raise UnsoundGenerationError(
+            f"Nothing was published, and what was served is still served: {'; '.join(broken)} "
+            f"does not hold ({findings[0]}{', …' if len(findings) > 1 else ''}). See the checks "
+            "of this asset and docs/checks.md."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,20 +201,19 @@ class _ShardPublisher:
         ]
         return _RenderedShard(shard, model_version, lists)
 
-    def publish(self, rendered: "_RenderedShard") -> tuple[PublishReport, int, int]:
-        """One generation of the shard, all types together: loaded beside, then flipped."""
+    def load(self, rendered: "_RenderedShard") -> tuple[LoadedGeneration, int, int]:
+        """One generation of the shard, all types together, loaded beside; rows and lists of it."""
         generation = open_generation(
             self._database, shard=rendered.shard.key, model_version=rendered.model_version,
             run_id=self._run_id, data_versions={"snapshot": self._snapshot.version}, now=self._now,
         )  # fmt: skip
         rows = [rows for rows, _ in rendered.lists]
         cards = [cards for _, cards in rendered.lists]
-        counts = (
+        return (
+            LoadedGeneration(generation, rendered.shard),
             load_recommendations(self._database, generation, rows),
             load_cards(self._database, generation, cards),
         )
-        types = tuple(self._snapshot.entities)
-        return publish(self._database, generation, entity_types=types, now=self._now), *counts
 
     def _renderer(self, kind: str, model_version: str) -> ListRenderer:
         key = (kind, model_version)
