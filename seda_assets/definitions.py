@@ -44,6 +44,7 @@ from seda_assets.automation.jobs import (  # noqa: E402
 from seda_assets.automation.presence_sensor import presence_events  # noqa: E402
 from seda_assets.automation.schedules import schedules  # noqa: E402
 from seda_assets.automation.sensors import sensors  # noqa: E402
+from seda_assets.checks.suites import suite_checks  # noqa: E402
 from seda_assets.regional_files import RegionalFiles  # noqa: E402
 
 
@@ -75,6 +76,7 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             migration_thresholds,
             offline_evaluation,
         ],
+        asset_checks=suite_checks,
         jobs=[nightly, evaluation, hourly, observe_sources, embed_catalogue, realtime],
         schedules=schedules,
         sensors=[*sensors, presence_events],
