@@ -71,7 +71,8 @@ def validator(database: RegionalDatabase) -> Iterator["Validator"]:
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
-    url = database.url_for("psycopg").render_as_string(hide_password=False)
+    named = database.url_for("psycopg").update_query_dict({"options": "-csearch_path=seda,public"})
+    url = named.render_as_string(hide_password=False)
     source = context.data_sources.add_sql(name="region", connection_string=url.replace("$", r"\$"))
     try:
         yield Validator(source)
@@ -103,9 +104,7 @@ class Validator:
         if not asked:
             return []
         asset = self._source.add_table_asset(
-            name="/".join((*suite.asset_key, suite.relation)),
-            table_name=suite.relation,
-            schema_name="seda",
+            name="/".join((*suite.asset_key, suite.relation)), table_name=suite.relation
         )
         batch = asset.add_batch_definition_whole_table("all").get_batch()
         results = []
