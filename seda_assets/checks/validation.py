@@ -85,6 +85,7 @@ class Validator:
 
     def __init__(self, source: Any) -> None:
         self._source = source
+        self._batches: dict[str, Any] = {}
 
     def validate(self, suite: Suite, names: Collection[str], moment: Moment) -> list[Outcome]:
         """The outcomes of the suite's checks with these names, rule by rule.
@@ -103,10 +104,7 @@ class Validator:
         ]
         if not asked:
             return []
-        asset = self._source.add_table_asset(
-            name="/".join((*suite.asset_key, suite.relation)), table_name=suite.relation
-        )
-        batch = asset.add_batch_definition_whole_table("all").get_batch()
+        batch = self._batch(suite.relation)
         results = []
         for result_format, rules in (("SUMMARY", _COUNTED), ("COMPLETE", _SELECTED)):
             expectations = [each for _, rule, each in asked if isinstance(rule, rules)]
@@ -115,6 +113,12 @@ class Validator:
                 found = batch.validate(named, result_format={"result_format": result_format})
                 results += found.results
         return _outcomes(suite, asked, results)
+
+    def _batch(self, relation: str) -> Any:
+        if relation not in self._batches:
+            asset = self._source.add_table_asset(name=relation, table_name=relation)
+            self._batches[relation] = asset.add_batch_definition_whole_table("all").get_batch()
+        return self._batches[relation]
 
 
 def _outcomes(suite: Suite, asked: Sequence[tuple[Check, Any, Any]], results: Any) -> list[Outcome]:
