@@ -63,20 +63,21 @@ SUPPRESSED: Final = """
         where s.entity_id = any (l.entity_ids) and s.created_at < %(begun)s
           and (s.suppressed_until is null or s.suppressed_until > seda.clock())) both_tables
     group by generation, entity_type"""
-# A list holds what can be shown to anybody: entities that are in the catalogue, and public.
+# A list holds what can be shown to anybody: entities that are in the catalogue, and public. What is
+# withdrawn while the run is at work is in the lists that are served, too: that stops nothing.
 WITHDRAWN: Final = """
-    with listed as (
-        select generation, entity_type, entity_id, count(*) as rows from seda.recommendations
-        where generation = any (%(generations)s::bigint[]) group by 1, 2, 3),
-    offered as (
-        select 'artist' as entity_type, id as entity_id, deleted_at from seda.artists
+    with offered as (
+        select 'artist' as entity_type, id as entity_id, deleted_at as withdrawn_at
+        from seda.artists
         union all select 'room', id, deleted_at from seda.rooms
-        union all select 'playlist', id, deleted_at from seda.playlists
-        where visibility = 'public')
-    select generation, entity_type, sum(rows)::bigint
-    from listed left join offered o using (entity_type, entity_id)
-    where o.entity_id is null or o.deleted_at < %(begun)s
-    group by generation, entity_type"""
+        union all select 'playlist', id, least(
+            deleted_at, case visibility when 'private' then last_updated end)
+        from seda.playlists)
+    select r.generation, r.entity_type, count(*) from seda.recommendations r
+    left join offered o on o.entity_type = r.entity_type and o.entity_id = r.entity_id
+    where r.generation = any (%(generations)s::bigint[])
+      and (o.entity_id is null or o.withdrawn_at < %(begun)s)
+    group by r.generation, r.entity_type"""
 
 # The quota gives way to nothing but a lack of new items: where a prefix holds too few, no new item
 # may follow (REC-4). `quotas` has the new items that a prefix of each length must hold.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ import pytest
 from seda.database.arrays import pack, unpack
 from seda.database.identifiers import ids_of
 from seda.database.regions import Region
+from seda.publishing.inspection import LoadedGeneration, inspect
 from seda.recommender.recommend import RankedLists
 from tests.checks.conftest import PUBLISHED, Night
 
@@ -163,6 +165,42 @@ def test_a_planted_defect_is_stopped_while_the_old_lists_are_served(
         "select id from seda.users", region=region)]  # fmt: skip
     assert not any(person in said for person in people)
     assert SHARD.split("-")[0] in said
+
+
+SERVED = "(select max(generation) from seda.generation_pointer where shard = %s)"
+
+
+@pytest.mark.parametrize(
+    ("planted", "invariant"),
+    [
+        ("update seda.mv_user_top_candidates set scores[1] = 'NaN' where generation = ",
+         "score_range"),
+        ("update seda.mv_user_top_candidates set scores[1] = -0.1 where generation = ",
+         "score_range"),
+        ("delete from seda.mv_user_top_candidates where entity_type = 'room' and generation = ",
+         "whole_generation"),
+        ("delete from seda.recommendations where rank = 7 and generation = ", "whole_generation"),
+        ("update seda.recommendations set entity_id = gen_random_uuid() where rank = 3 "
+         "and generation = ", "no_withdrawn_entity"),
+        ("update seda.playlists set visibility = 'private' where id in (select entity_id "
+         "from seda.recommendations where rank = 1 and generation = ", "no_withdrawn_entity"),
+    ],
+)  # fmt: skip
+def test_an_inspection_finds_what_is_wrong_with_rows(
+    night: Night, planted: str, invariant: str
+) -> None:
+    """Planted in the generation that is served, in a transaction that is rolled back."""
+    shard = night.platform.shards[SHARD]
+    with night.platform.databases[Region.GLOBAL].connect() as connection:
+        ((generation,),) = connection.execute(f"select {SERVED}", [SHARD])
+        loaded = [LoadedGeneration(generation, shard)]
+        assert inspect(connection, loaded, begun=datetime.now(UTC)) == []
+        connection.execute(f"{planted}{SERVED}{')' * planted.count('(select')}", [SHARD])
+        findings = inspect(connection, loaded, begun=datetime.now(UTC))
+        connection.rollback()
+    assert {each.invariant for each in findings} == {invariant}
+    assert {each.shard for each in findings} == {SHARD}
+    assert all(each.count > 0 for each in findings)
 
 
 def test_when_the_defect_is_gone_the_next_run_publishes(night: Night) -> None:
