@@ -84,12 +84,12 @@ def test_a_seeded_world_is_sound_and_defects_in_it_are_told_without_people(
         second = observe(platform, instance)
     failed = {name: each for name, each in second.items() if not each.passed}
     assert set(failed) == {
-        "artists.contents", "friends.contents", "activity_counts.row_count",
+        "artists.contents", "friends.both_sides", "activity_counts.row_count",
     }  # fmt: skip
     artists = failed["artists.contents"].metadata
     assert (artists["failed"].value, artists["failed_rules"].value) == (1, 1)
     assert "| a name is not empty | eu | 1 | id " in artists["what_failed"].value
-    assert failed["friends.contents"].metadata["failed"].value == 1
+    assert failed["friends.both_sides"].metadata["failed"].value == 1
     assert failed["activity_counts.row_count"].severity is dg.AssetCheckSeverity.WARN
     said = str([each.metadata for each in second.values()])
     assert not any(person in said for person in people)
