@@ -62,6 +62,7 @@ from seda_assets.automation.links_sensor import imported_lists, provider_links  
 from seda_assets.automation.presence_sensor import presence_events  # noqa: E402
 from seda_assets.automation.schedules import schedules  # noqa: E402
 from seda_assets.automation.sensors import sensors  # noqa: E402
+from seda_assets.checks.suites import suite_checks  # noqa: E402
 from seda_assets.regional_files import RegionalFiles  # noqa: E402
 
 
@@ -99,6 +100,7 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             online_kpis,
             retention,
         ],
+        asset_checks=suite_checks,
         jobs=[
             nightly,
             evaluation,

@@ -5,7 +5,7 @@ from time import perf_counter
 import dagster as dg
 
 from seda.activity.snapshot import RegionSnapshot, load_snapshot
-from seda_assets.automation.freshness import NIGHTLY
+from seda_assets.automation.freshness import HOURLY
 from seda_assets.resources import Platform
 
 _SOURCES = (
@@ -20,7 +20,7 @@ _SOURCES = (
     owners=["team:recommendations"],
     kinds={"python", "numpy"},
     tags={"seda/layer": "matrices"},
-    freshness_policy=NIGHTLY,
+    freshness_policy=HOURLY,
     code_version="1",
 )
 def interaction_matrices(platform: dg.ResourceParam[Platform]) -> dg.Output[dict]:

@@ -1,8 +1,13 @@
-"""Publishing: rows and cards of a new generation are loaded beside, then one flip serves them."""
+"""Publishing: rows and cards of a new generation are loaded beside, inspected, and flipped to.
+
+What was loaded is inspected before any of it is served: where an invariant is broken nothing of the
+run is, the blocking checks say what, and yesterday's lists stay.
+"""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -10,17 +15,23 @@ import numpy as np
 
 from seda.activity.snapshot import RegionSnapshot
 from seda.catalogue.names import load_names
-from seda.database.regions import RegionalDatabase, Shard
+from seda.database.regions import Region, RegionalDatabase, Shard
 from seda.experiments.assignment import CANARY
 from seda.experiments.canaries import close_promoted, note_assignments, serving_experiment
+from seda.publishing.cards import ENTITY_TYPES
 from seda.publishing.generations import (
     ExperimentOverError,
-    PublishReport,
     drop_unreferenced,
     load_cards,
     load_recommendations,
     open_generation,
     publish,
+)
+from seda.publishing.inspection import (
+    Finding,
+    LoadedGeneration,
+    UnsoundGenerationError,
+    inspect,
 )
 from seda.publishing.lists import ListNames, ListRenderer, main_genres
 from seda.publishing.rows import CardRows, RecommendationRows
@@ -30,6 +41,7 @@ from seda_assets.assets.column_schemas import columns
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
+from seda_assets.checks.published import published_specs, published_verdicts
 from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
 
@@ -85,6 +97,14 @@ def _spec(key: dg.AssetKey, description: str, schema: dg.TableSchema) -> dg.Asse
     )
 
 
+@dataclass(frozen=True)
+class CanaryGeneration:
+    """A loaded generation of a canary's people, and the experiment that it was ranked for."""
+
+    experiment: str
+    loaded: LoadedGeneration
+
+
 @dg.multi_asset(
     specs=[
         _spec(RECOMMENDATIONS, "Top 50 per person and type, by generation.",
@@ -93,6 +113,7 @@ def _spec(key: dg.AssetKey, description: str, schema: dg.TableSchema) -> dg.Asse
               "cards, published together with the recommendations.", _CARD_COLUMNS),
     ],
     ins={name: dg.AssetIn(name) for name in ("interaction_matrices", "ranked_recommendations")},
+    check_specs=published_specs(),
     partitions_def=user_shards,
     backfill_policy=one_run,
 )  # fmt: skip
@@ -103,7 +124,9 @@ def published_lists(
     ranked_recommendations: StoredValues,
 ) -> Any:
     facts = {RECOMMENDATIONS: ShardFacts(), TOP_CANDIDATES: ShardFacts()}
-    now = platform.now()
+    now, begun = platform.now(), _begun(context)
+    loaded: dict[Region, list[tuple[LoadedGeneration, CanaryGeneration | None]]] = {}
+    findings: list[Finding] = []
     for region, shards in platform.shards_by_region(context.partition_keys).items():
         database, snapshot = platform.databases[region], interaction_matrices[region]
         publisher = _ShardPublisher(
@@ -111,19 +134,86 @@ def published_lists(
         )
         # The processor renders a shard while the database takes in the one before.
         for rendered in one_ahead(publisher.render, shards):
-            shard, (report, rows, cards) = rendered.shard, publisher.publish(rendered)
-            facts[RECOMMENDATIONS].add(shard, {}, rows=rows)
-            facts[TOP_CANDIDATES].add(shard, {}, rows=cards)
-            for each in facts.values():
-                each.note(shard, generation=report.generation, flip_seconds=report.seconds)
-            if canary := publisher.publish_canary(rendered, report, context.log):
-                facts[RECOMMENDATIONS].note(shard, canary_generation=canary)
+            control, rows, cards = publisher.load(rendered)
+            facts[RECOMMENDATIONS].add(rendered.shard, {}, rows=rows)
+            facts[TOP_CANDIDATES].add(rendered.shard, {}, rows=cards)
+            loaded.setdefault(region, []).append((control, publisher.load_canary(rendered)))
+        findings += _inspected(database, loaded[region], begun)
+    yield from published_verdicts(findings)
+    _refuse_unsound(findings)
+    for region, generations in loaded.items():
+        database = platform.databases[region]
+        for control, canary in generations:
+            report = publish(database, control.generation, entity_types=ENTITY_TYPES, now=now)
+            for fact in facts.values():
+                fact.note(control.shard, generation=control.generation, flip_seconds=report.seconds)
+            context.log.info("%s serves generation %d", control.shard.key, control.generation)
+            if served := _serve_canary(database, control, canary, now=now, log=context.log):
+                facts[RECOMMENDATIONS].note(control.shard, canary_generation=served)
         with database.transaction() as connection:
             close_promoted(connection, now=now)
         drop_unreferenced(database, now=now, cursor_lifetime=CURSOR_LIFETIME)
-    for key, each in facts.items():
-        each.record(context, key)
+    for key, each_fact in facts.items():
+        each_fact.record(context, key)
         yield dg.MaterializeResult(asset_key=key)
+
+
+def _begun(context: dg.AssetExecutionContext) -> datetime:
+    """When the run began; a run that goes on where another failed began with that one."""
+    record = context.instance.get_run_record_by_id(context.run.root_run_id or context.run.run_id)
+    if record is None:
+        return datetime.now(UTC)
+    started = record.start_time or record.create_timestamp.timestamp()
+    return datetime.fromtimestamp(started, UTC)
+
+
+def _refuse_unsound(findings: list[Finding]) -> None:
+    if findings:
+        broken = sorted({str(each.invariant) for each in findings})
+        raise UnsoundGenerationError(
+            f"Nothing was published, and what was served is still served: {'; '.join(broken)} "
+            f"does not hold ({findings[0]}{', …' if len(findings) > 1 else ''}). See the checks "
+            "of this asset and docs/checks.md."
+        )
+
+
+def _inspected(
+    database: RegionalDatabase,
+    loaded: Sequence[tuple[LoadedGeneration, CanaryGeneration | None]],
+    begun: datetime,
+) -> list[Finding]:
+    controls = [control for control, _ in loaded]
+    canaries = [canary.loaded for _, canary in loaded if canary]
+    with database.transaction() as connection:
+        return [
+            *inspect(connection, controls, begun=begun),
+            *inspect(connection, canaries, begun=begun, arm=CANARY),
+        ]
+
+
+def _serve_canary(
+    database: RegionalDatabase, control: LoadedGeneration, canary: CanaryGeneration | None, *,
+    now: datetime, log: logging.Logger,
+) -> int | None:  # fmt: skip
+    """Serve the canary's people its lists, or the control's where it was not ranked.
+
+    The generation that they get; None where no experiment is served (any more).
+    """
+    with database.transaction() as connection:
+        serving = serving_experiment(connection)
+    if serving is None:
+        return None
+    own = canary and serving.running and canary.experiment == serving.name
+    try:
+        report = publish(
+            database, (canary.loaded if canary and own else control).generation,
+            entity_types=ENTITY_TYPES, arm=CANARY, experiment=serving.name, now=now,
+            allow_empty=True,
+        )  # fmt: skip
+    except ExperimentOverError as problem:
+        log.info(str(problem))
+        return None
+    return report.generation
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,38 +254,18 @@ class _ShardPublisher:
         canary = ranked.get(CANARY_LISTS)
         return self._rendered(shard, ranked, self._rendered(shard, canary) if canary else None)
 
-    def publish(self, rendered: _RenderedShard) -> tuple[PublishReport, int, int]:
-        """One generation of the shard, all types together: loaded beside, then flipped."""
-        generation, *counts = self._load(rendered)
-        types = tuple(self._snapshot.entities)
-        report = publish(self._database, generation, entity_types=types, now=self._now)
-        return report, counts[0], counts[1]
-
-    def publish_canary(
-        self, rendered: _RenderedShard, control: PublishReport, log: logging.Logger
-    ) -> int | None:
-        """Serve the canary's people its lists, or the control's where it was not ranked.
-
-        The generation that they get; None where no experiment is served (any more).
-        """
+    def load_canary(self, rendered: _RenderedShard) -> CanaryGeneration | None:
+        """The lists of the canary's people, loaded beside; None where nothing was ranked for the
+        experiment that is under way."""
         with self._database.transaction() as connection:
             serving = serving_experiment(connection)
-        if serving is None:
+        ours = rendered.canary
+        if not ours or not serving or not serving.running or ours.experiment != serving.name:
             return None
-        generation, ours = control.generation, rendered.canary
-        if ours and serving.running and ours.experiment == serving.name:
-            generation, *_ = self._load(ours)
-            with self._database.transaction() as connection:
-                note_assignments(connection, serving, rendered.shard.buckets, now=self._now)
-        try:
-            report = publish(
-                self._database, generation, entity_types=tuple(self._snapshot.entities),
-                arm=CANARY, experiment=serving.name, now=self._now, allow_empty=True,
-            )  # fmt: skip
-        except ExperimentOverError as problem:
-            log.info(str(problem))
-            return None
-        return report.generation
+        loaded, *_ = self.load(ours)
+        with self._database.transaction() as connection:
+            note_assignments(connection, serving, rendered.shard.buckets, now=self._now)
+        return CanaryGeneration(serving.name, loaded)
 
     def _rendered(
         self, shard: Shard, ranked: Any, canary: _RenderedShard | None = None
@@ -210,17 +280,19 @@ class _ShardPublisher:
         ]
         return _RenderedShard(shard, model_version, lists, ranked.get("experiment"), canary)
 
-    def _load(self, rendered: _RenderedShard) -> tuple[int, int, int]:
-        """The number of a new, loaded generation, and how many rows and cards it has."""
+    def load(self, rendered: _RenderedShard) -> tuple[LoadedGeneration, int, int]:
+        """One generation of the shard, all types together, loaded beside; rows and lists of it."""
         generation = open_generation(
             self._database, shard=rendered.shard.key, model_version=rendered.model_version,
             run_id=self._run_id, data_versions={"snapshot": self._snapshot.version}, now=self._now,
             experiment=rendered.experiment,
         )  # fmt: skip
+        rows = [rows for rows, _ in rendered.lists]
+        cards = [cards for _, cards in rendered.lists]
         return (
-            generation,
-            load_recommendations(self._database, generation, [rows for rows, _ in rendered.lists]),
-            load_cards(self._database, generation, [cards for _, cards in rendered.lists]),
+            LoadedGeneration(generation, rendered.shard),
+            load_recommendations(self._database, generation, rows),
+            load_cards(self._database, generation, cards),
         )
 
     def _renderer(self, kind: str, model_version: str) -> ListRenderer:

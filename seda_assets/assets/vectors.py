@@ -18,7 +18,7 @@ from seda.vectorstore.refresh import VectorRefresh, refresh_vectors
 from seda_assets.assets.column_schemas import columns
 from seda_assets.assets.samples import sample_rows
 from seda_assets.assets.shard_facts import ShardFacts
-from seda_assets.automation.freshness import NIGHTLY
+from seda_assets.automation.freshness import HOURLY, NIGHTLY
 from seda_assets.automation.partitions import one_run, user_shards
 from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
@@ -109,7 +109,7 @@ entity_vector_assets = [
     owners=["team:recommendations"],
     kinds={"python", "numpy", "postgres"},
     tags={"seda/layer": "vectors"},
-    freshness_policy=NIGHTLY,
+    freshness_policy=HOURLY,
     metadata={"dagster/column_schema": _VECTOR_COLUMNS},
     code_version="1",
 )

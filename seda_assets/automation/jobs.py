@@ -4,6 +4,7 @@ import dagster as dg
 
 from seda_assets.assets.sql_models import KPIS, MODELS
 from seda_assets.automation.partitions import user_shards
+from seda_assets.checks.suites import served_age
 
 # The default launcher cannot ask whether a run's worker lives. What runs for longer than this is
 # ended by the daemon: a run that died silently would hold back what waits for it.
@@ -80,7 +81,8 @@ embed_catalogue = dg.define_asset_job(
 
 realtime = dg.define_asset_job(
     "realtime",
-    selection=dg.AssetSelection.assets(["seda", "realtime_rankings"]),
+    # Validating takes seconds, which count here: the night checks what stands then.
+    selection=dg.AssetSelection.assets(["seda", "realtime_rankings"]).without_checks(),
     description="Lists ranked again for whom friends' coming and going concerns.",
     executor_def=dg.in_process_executor,
     # Seconds count: before what the night left waiting.
@@ -105,8 +107,9 @@ token_upkeep = dg.define_asset_job(
 
 observe_sources = dg.define_asset_job(
     "observe_sources",
-    selection=dg.AssetSelection.groups("sources", include_sources=True),
-    description="Row counts and versions of every source.",
+    selection=dg.AssetSelection.groups("sources", include_sources=True) | served_age,
+    description="Row counts and versions of every source, their checks, and the age of what is "
+    "served.",
     executor_def=dg.in_process_executor,
     tags={_LONGEST: str(_HOUR)},
 )
