@@ -6,10 +6,12 @@ What a command needs is imported when it runs, so that `seda --help` stays fast.
 import typer
 
 from seda.cli import (
+    backfills,
     data,
     embedding,
     embeddings,
     evaluation,
+    notices,
     people,
     replay,
     running,
@@ -34,6 +36,7 @@ app.command()(data.migrate)
 app.command()(data.seed)
 app.add_typer(data.importing, name="import")
 app.command()(data.materialize)
+app.command()(backfills.backfill)
 app.command()(evaluation.evaluate)
 app.add_typer(data.exporting, name="export")
 app.command("reindex")(vectors.reindex)
@@ -43,6 +46,7 @@ app.add_typer(embeddings.embeddings, name="embeddings")
 app.command("mock-providers")(embedding.mock_providers)
 app.command()(replay.replay)
 app.command()(people.token)
+app.command()(notices.notices)
 app.command()(state.status)
 app.command()(state.reset)
 

@@ -26,6 +26,7 @@ from seda.settings import REPOSITORY, Settings
 _LONGEST_SOCKET_PATH = 100
 LOCATION = "seda"
 MATERIALISATION = "materialize"
+BACKFILL = "backfill"
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,12 @@ def materialisation(environment: Mapping[str, str], select: list[str]) -> Servic
     if select:
         command += ["--select", *select]
     return Service(MATERIALISATION, "The materialisation", command, _quiet(environment))
+
+
+def backfilling(environment: Mapping[str, str], arguments: list[str]) -> Service:
+    """What a new model left to do, in a process of its own, recorded by Dagster."""
+    command = [sys.executable, "-m", "seda_assets.run_backfill", *arguments]
+    return Service(BACKFILL, "The backfill", command, _quiet(environment))
 
 
 def start_dagster(supervisor: Supervisor, environment: Mapping[str, str], port: int) -> None:

@@ -24,7 +24,7 @@ from seda.recommender.cores import one_ahead
 from seda_assets.assets.column_schemas import columns
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
-from seda_assets.automation.partitions import one_run, user_shards
+from seda_assets.automation.partitions import LISTS, shard_runs, user_shards
 from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
 
@@ -89,7 +89,8 @@ def _spec(key: dg.AssetKey, description: str, schema: dg.TableSchema) -> dg.Asse
     ],
     ins={name: dg.AssetIn(name) for name in ("interaction_matrices", "ranked_recommendations")},
     partitions_def=user_shards,
-    backfill_policy=one_run,
+    backfill_policy=shard_runs,
+    pool=LISTS,
 )  # fmt: skip
 def published_lists(
     context: dg.AssetExecutionContext,
@@ -111,6 +112,7 @@ def published_lists(
             facts[TOP_CANDIDATES].add(shard, {}, rows=cards)
             for each in facts.values():
                 each.note(shard, generation=report.generation, flip_seconds=report.seconds)
+            context.log.info("%s serves generation %d: %d rows", shard.key, report.generation, rows)
         drop_unreferenced(database, now=now, cursor_lifetime=CURSOR_LIFETIME)
     for key, each in facts.items():
         each.record(context, key)

@@ -5,6 +5,13 @@ import dagster as dg
 from seda_assets.assets.sql_models import MODELS
 from seda_assets.automation.partitions import user_shards
 
+# Priorities: what people wait for, then what the clock asks for, then what was asked for by hand in
+# the UI (0), then backfills.
+PRIORITY = "dagster/priority"
+_BATCH = {"seda/lane": "batch"}
+_SCHEDULED = {**_BATCH, PRIORITY: "5"}
+BACKFILL_TAGS = {**_BATCH, PRIORITY: "-10"}
+
 _measurements = dg.AssetSelection.assets(
     "offline_evaluation", "vector_search_quality", "migration_thresholds"
 )
@@ -15,7 +22,7 @@ nightly = dg.define_asset_job(
     selection=_everything,
     description="The whole graph: summaries, vectors, factors, candidates, ranking, publishing.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "nightly"},
+    tags={"seda/cadence": "nightly", **_SCHEDULED},
 )
 
 evaluation = dg.define_asset_job(
@@ -24,7 +31,7 @@ evaluation = dg.define_asset_job(
     description="The published lists measured on hidden plays, and vector search on exact search: "
     "after the night, so that serving never waits for it.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "nightly"},
+    tags={"seda/cadence": "nightly", **_BATCH},
 )
 
 hourly = dg.define_asset_job(
@@ -35,7 +42,7 @@ hourly = dg.define_asset_job(
     ),
     description="Popularity and summaries, the taste vectors that follow, and spend.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "hourly"},
+    tags={"seda/cadence": "hourly", **_SCHEDULED},
 )
 
 embed_catalogue = dg.define_asset_job(
@@ -48,7 +55,7 @@ embed_catalogue = dg.define_asset_job(
     ),
     description="Vectors of the catalogue's new and changed texts, and of those that waited.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "on change"},
+    tags={"seda/cadence": "on change", **_BATCH},
 )
 
 realtime = dg.define_asset_job(
@@ -57,7 +64,7 @@ realtime = dg.define_asset_job(
     description="Lists ranked again for whom friends' coming and going concerns.",
     executor_def=dg.in_process_executor,
     # Seconds count: before what the night left waiting.
-    tags={"seda/cadence": "on change", "dagster/priority": "10"},
+    tags={"seda/cadence": "on change", "seda/lane": "realtime", PRIORITY: "10"},
 )
 
 observe_sources = dg.define_asset_job(
@@ -65,6 +72,17 @@ observe_sources = dg.define_asset_job(
     selection=dg.AssetSelection.groups("sources", include_sources=True),
     description="Row counts and versions of every source.",
     executor_def=dg.in_process_executor,
+    tags={**_BATCH},
+)
+
+model_backfill = dg.define_asset_job(
+    "model_backfill",
+    selection=dg.AssetSelection.assets(["seda", "recommendations"]).upstream()
+    | dg.AssetSelection.assets(["seda", "mv_user_top_candidates"]),
+    description="What a new model or new code of one leaves to do, for the shards that still serve "
+    "what was before. `seda backfill` chooses assets and shards.",
+    executor_def=dg.in_process_executor,
+    tags={"seda/cadence": "on change", **BACKFILL_TAGS},
 )
 
 
