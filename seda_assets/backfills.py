@@ -137,7 +137,7 @@ def plan_backfill(
     model: str | None = None,
     shards: Sequence[str] = (),
 ) -> Backfill:
-    """What is left to do of `chain` (the assets up to the published lists), for all or these shards.
+    """What is left of `chain` (the assets up to the published lists), for all or these shards.
 
     Raises:
         InactiveModelError: `model` is not the active version in each region concerned.

@@ -5,12 +5,12 @@ import dagster as dg
 from seda_assets.assets.sql_models import MODELS
 from seda_assets.automation.partitions import user_shards
 
-# Priorities: what people wait for, then what the clock asks for, then what was asked for by hand in
-# the UI (0), then backfills.
+# What people wait for, then what the clock asks for, then what was asked for by hand in the UI (0),
+# then backfills. Of the runs that write lists the pool lets one run; the others have a lane.
 PRIORITY = "dagster/priority"
 _BATCH = {"seda/lane": "batch"}
-_SCHEDULED = {**_BATCH, PRIORITY: "5"}
-BACKFILL_TAGS = {**_BATCH, PRIORITY: "-10"}
+_SCHEDULED = {PRIORITY: "5"}
+BACKFILL_TAGS = {PRIORITY: "-10"}
 
 _measurements = dg.AssetSelection.assets(
     "offline_evaluation", "vector_search_quality", "migration_thresholds"
@@ -64,7 +64,7 @@ realtime = dg.define_asset_job(
     description="Lists ranked again for whom friends' coming and going concerns.",
     executor_def=dg.in_process_executor,
     # Seconds count: before what the night left waiting.
-    tags={"seda/cadence": "on change", "seda/lane": "realtime", PRIORITY: "10"},
+    tags={"seda/cadence": "on change", PRIORITY: "10"},
 )
 
 observe_sources = dg.define_asset_job(
@@ -72,7 +72,7 @@ observe_sources = dg.define_asset_job(
     selection=dg.AssetSelection.groups("sources", include_sources=True),
     description="Row counts and versions of every source.",
     executor_def=dg.in_process_executor,
-    tags={**_BATCH},
+    tags=_BATCH,
 )
 
 model_backfill = dg.define_asset_job(

@@ -87,7 +87,9 @@ def reached_shares(status: BudgetStatus, month: str) -> list[Notice]:
             said=f"Embeddings have taken {share} % of {month}'s cap: ${status.committed_usd:,.2f} "
             f"of ${status.budget.cap_usd:,.2f}, ${status.projected_usd:,.2f} by its end."
             + (
-                " What is not critical waits." if share < 100 else " No more is embedded for money."
+                " What is not critical waits."
+                if share < 100
+                else " Nothing more that costs is embedded."
             ),
             facts={
                 "share": share,

@@ -1,4 +1,5 @@
-"""A new model marks what it concerns, one backfill computes it, and a second repeats nothing."""
+"""A new model marks what it concerns, one backfill computes it, and a second repeats nothing; what
+is killed on the way leaves nothing behind."""
 
 import shutil
 import time
@@ -9,6 +10,15 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
+from benchmarks.drills.nights import (
+    Nights,
+    differing,
+    final_tables,
+    kill_sessions,
+    random_moments,
+    reading,
+    wrong_reads,
+)
 from seda.database.embedded import EmbeddedServer
 from seda.database.regions import Region
 from seda.registry.models import BLEND, ModelVersion, get_active, promote, register
@@ -84,6 +94,20 @@ def _edited(world: SmallWorld, folder: Path, file: str, old: str, new: str) -> B
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     return build_definitions(world.platform, code=folder).resolve_asset_graph()
+
+
+def test_kills_show_nobody_a_part_of_a_night_and_the_next_one_repairs(world: SmallWorld) -> None:
+    """At full size, with the database and the daemon: `python -m benchmarks.nightly_kills`."""
+    databases = world.platform.databases
+    before = final_tables(databases)
+    nights = Nights(databases.settings)
+    with reading(databases) as readings:
+        assert nights.killed(day=1, seconds=random_moments(1, 8.0, seed=11)[0])
+        nights.struck(2, random_moments(6, 12.0, seed=12), lambda: kill_sessions(databases))
+        assert world.night(observed=False).success
+    assert readings.count > 20
+    assert wrong_reads(databases, readings) == 0
+    assert differing(before, final_tables(databases)) == {}
 
 
 def test_a_new_version_is_computed_by_one_backfill_which_a_failure_only_interrupts(
