@@ -14,6 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 
 from seda.settings import REPOSITORY
 
@@ -45,7 +46,9 @@ def _versioned(asset: dg.AssetsDefinition, root: Path) -> dg.AssetsDefinition:
 
 def _function(asset: dg.AssetsDefinition) -> Callable:
     compute = asset.op.compute_fn
-    return inspect.unwrap(getattr(compute, "decorated_fn", compute))
+    return inspect.unwrap(
+        compute.decorated_fn if isinstance(compute, DecoratedOpFunction) else compute
+    )
 
 
 def code_digest(function: Callable, root: Path = REPOSITORY) -> str:
@@ -137,13 +140,12 @@ class _Parsed:
 
 
 class _Normal(ast.NodeTransformer):
-    """Takes out docstrings, and what an asset's decorator says of it for people."""
+    """Takes out docstrings and other texts that stand alone."""
 
     def visit(self, node: ast.AST) -> ast.AST:
         self.generic_visit(node)
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_text(body[0]):
-            node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [each for each in node.body if not _is_text(each)] or [ast.Pass()]
         return node
 
 

@@ -85,8 +85,8 @@ def learned_rankers(
                     metadata[f"{kind}_{measure}_{ranker}_{region}"] = float(np.mean(gains))
         results[region] = FromSnapshot(snapshot.version, learned)
         metadata[f"seconds_{region}"] = perf_counter() - started
-    for each in observations(platform):  # ranking reads in this run what was promoted in it
-        context.log_event(each)
+    for event in observations(platform):  # ranking reads in this run what was promoted in it
+        context.log_event(event)
     return dg.Output(results, metadata=metadata | {"left_for_the_next_run": budget.refused})
 
 

@@ -97,7 +97,7 @@ def _edited(world: SmallWorld, folder: Path, file: str, old: str, new: str) -> B
 
 
 def test_kills_show_nobody_a_part_of_a_night_and_the_next_one_repairs(world: SmallWorld) -> None:
-    """At full size, with the database and the daemon: `python -m benchmarks.nightly_kills`."""
+    """At full size, with the database itself killed: `python -m benchmarks.nightly_kills`."""
     databases = world.platform.databases
     before = final_tables(databases)
     nights = Nights(databases.settings)
