@@ -5,6 +5,7 @@ Every night is of another day, so its lists differ from the last one's, and a mi
 
 import asyncio
 import contextlib
+import logging
 import multiprocessing
 import time
 from collections import Counter
@@ -59,6 +60,8 @@ Final = dict[str, Counter]
 def night(settings: Settings, day: int) -> None:
     """The nightly graph over all shards, in this process, as if on that day."""
     import dagster as dg
+
+    logging.disable(logging.INFO)  # Dagster's own log of every step
 
     from seda_assets.automation.jobs import all_shards
     from seda_assets.definitions import build_definitions

@@ -10,7 +10,11 @@ from seda_assets.automation.partitions import user_shards
 PRIORITY = "dagster/priority"
 _BATCH = {"seda/lane": "batch"}
 _SCHEDULED = {PRIORITY: "5"}
-BACKFILL_TAGS = {PRIORITY: "-10"}
+# The launcher finds a process that is gone; what hangs is ended by the daemon after this long, or it
+# would hold back what waits for it.
+_LONGEST = "dagster/max_runtime"
+_HOUR = 3600
+BACKFILL_TAGS = {PRIORITY: "-10", _LONGEST: str(6 * _HOUR)}
 
 _measurements = dg.AssetSelection.assets(
     "offline_evaluation", "vector_search_quality", "migration_thresholds"
@@ -22,7 +26,7 @@ nightly = dg.define_asset_job(
     selection=_everything,
     description="The whole graph: summaries, vectors, factors, candidates, ranking, publishing.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "nightly", **_SCHEDULED},
+    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "nightly", **_SCHEDULED},
 )
 
 evaluation = dg.define_asset_job(
@@ -31,7 +35,7 @@ evaluation = dg.define_asset_job(
     description="The published lists measured on hidden plays, and vector search on exact search: "
     "after the night, so that serving never waits for it.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "nightly", **_BATCH},
+    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "nightly", **_BATCH},
 )
 
 hourly = dg.define_asset_job(
@@ -42,7 +46,7 @@ hourly = dg.define_asset_job(
     ),
     description="Popularity and summaries, the taste vectors that follow, and spend.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "hourly", **_SCHEDULED},
+    tags={_LONGEST: str(_HOUR), "seda/cadence": "hourly", **_SCHEDULED},
 )
 
 embed_catalogue = dg.define_asset_job(
@@ -55,7 +59,7 @@ embed_catalogue = dg.define_asset_job(
     ),
     description="Vectors of the catalogue's new and changed texts, and of those that waited.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "on change", **_BATCH},
+    tags={_LONGEST: str(2 * _HOUR), "seda/cadence": "on change", **_BATCH},
 )
 
 realtime = dg.define_asset_job(
@@ -64,7 +68,7 @@ realtime = dg.define_asset_job(
     description="Lists ranked again for whom friends' coming and going concerns.",
     executor_def=dg.in_process_executor,
     # Seconds count: before what the night left waiting.
-    tags={"seda/cadence": "on change", PRIORITY: "10"},
+    tags={_LONGEST: "120", "seda/cadence": "on change", PRIORITY: "10"},
 )
 
 observe_sources = dg.define_asset_job(
@@ -72,7 +76,7 @@ observe_sources = dg.define_asset_job(
     selection=dg.AssetSelection.groups("sources", include_sources=True),
     description="Row counts and versions of every source.",
     executor_def=dg.in_process_executor,
-    tags=_BATCH,
+    tags={_LONGEST: str(_HOUR), **_BATCH},
 )
 
 model_backfill = dg.define_asset_job(
