@@ -97,7 +97,8 @@ class _Parsed:
     """One module: its top-level definitions, and where the names that it imports come from."""
 
     def __init__(self, source: str) -> None:
-        tree = _Normal().visit(ast.parse(source))
+        tree = ast.parse(source)
+        _Normal().visit(tree)
         self._told: dict[str, tuple[str, Set[str]]] = {}
         self.definitions: dict[str, list[ast.stmt]] = {}
         self.imports: dict[str, tuple[str, str]] = {}

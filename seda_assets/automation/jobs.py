@@ -10,8 +10,8 @@ from seda_assets.automation.partitions import user_shards
 PRIORITY = "dagster/priority"
 _BATCH = {"seda/lane": "batch"}
 _SCHEDULED = {PRIORITY: "5"}
-# The launcher finds a process that is gone; what hangs is ended by the daemon after this long, or it
-# would hold back what waits for it.
+# The launcher finds a process that is gone; what hangs is ended by the daemon after this long, or
+# it would hold back what waits for it.
 _LONGEST = "dagster/max_runtime"
 _HOUR = 3600
 BACKFILL_TAGS = {PRIORITY: "-10", _LONGEST: str(6 * _HOUR)}
