@@ -10,10 +10,11 @@ import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from multiprocessing.context import BaseContext
-from threading import Event, Thread
+from threading import Event
 
 import asyncpg
 import numpy as np
@@ -53,6 +54,9 @@ _STORED = """
 _KILL_SESSIONS = """
     select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()"""
+
+# Of a connection that was cut under it, asyncpg sometimes says that its own state is wrong.
+_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 Final = dict[str, Counter]
 
@@ -132,13 +136,13 @@ def reading(databases: Databases, region: Region = Region.GLOBAL) -> Iterator[Re
     """People of one region read their lists with the API's statement, as fast as one connection
     goes, until the block ends."""
     readings, over = Readings(), Event()
-    reader = Thread(target=lambda: asyncio.run(_read(databases, region, readings, over)))
-    reader.start()
-    try:
-        yield readings
-    finally:
-        over.set()
-        reader.join()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        reader = thread.submit(lambda: asyncio.run(_read(databases, region, readings, over)))
+        try:
+            yield readings
+        finally:
+            over.set()
+        reader.result()  # a reader that died has seen nothing wrong, and nothing else
 
 
 async def _read(databases: Databases, region: Region, readings: Readings, over: Event) -> None:
@@ -154,14 +158,17 @@ async def _read(databases: Databases, region: Region, readings: Readings, over: 
     turn = 0
     while not over.is_set():
         try:
-            if connection is None or connection.is_closed():
+            if connection is None:
                 connection = await asyncpg.connect(address)
             caller = people[turn % len(people)]
             found = await personal_lists(
                 connection, caller, TYPES, None, shards=shards, now=NOW + timedelta(hours=1)
             )
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except _LOST:
             readings.refused += 1
+            if connection is not None:
+                connection.terminate()
+                connection = None
             await asyncio.sleep(0.05)
             continue
         turn += 1

@@ -106,6 +106,7 @@ def test_kills_show_nobody_a_part_of_a_night_and_the_next_one_repairs(world: Sma
         nights.struck(2, random_moments(6, 12.0, seed=12), lambda: kill_sessions(databases))
         assert world.night(observed=False).success
     assert readings.count > 20
+    assert readings.refused > 0  # it went on after its connections were cut
     assert wrong_reads(databases, readings) == 0
     assert differing(before, final_tables(databases)) == {}
 
