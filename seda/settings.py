@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     realtime_port: int = Field(8001, description="Port of the real-time service.")
     global_shards: int = Field(8, ge=1, le=64, description="User shards of the global region.")
     eu_shards: int = Field(2, ge=1, le=64, description="User shards of the EU region.")
+    runs: Literal["one", "per-shard"] = Field(
+        "one",
+        description="Whether a backfill is one run over all its shards (a machine) or a run per "
+        "shard (a cluster).",
+    )
     embedding_monthly_cap_usd: Decimal = Field(
         Decimal(1500), ge=0, description="Most that a calendar month's embeddings may cost."
     )

@@ -1,5 +1,8 @@
 """The whole platform on one screen: what exists, when it runs, what it reaches outside."""
 
+from pathlib import Path
+
+from seda.settings import REPOSITORY
 from seda_assets.resources import Platform, use_fast_kernels
 
 use_fast_kernels()  # before anything below imports numpy
@@ -32,6 +35,7 @@ from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
 from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
 from seda_assets.assets.read_models import published_lists  # noqa: E402
 from seda_assets.assets.realtime import realtime_rankings  # noqa: E402
+from seda_assets.assets.registry import model_registry  # noqa: E402
 from seda_assets.assets.retention import retention  # noqa: E402
 from seda_assets.assets.sources import source_assets  # noqa: E402
 from seda_assets.assets.sql_models import sql_model_assets  # noqa: E402
@@ -53,52 +57,63 @@ from seda_assets.automation.jobs import (  # noqa: E402
     housekeeping,
     kpis,
     links,
+    model_backfill,
     nightly,
     observe_sources,
     realtime,
     token_upkeep,
 )
 from seda_assets.automation.links_sensor import imported_lists, provider_links  # noqa: E402
+from seda_assets.automation.notices import notices  # noqa: E402
 from seda_assets.automation.presence_sensor import presence_events  # noqa: E402
 from seda_assets.automation.schedules import schedules  # noqa: E402
 from seda_assets.automation.sensors import sensors  # noqa: E402
 from seda_assets.checks.suites import suite_checks  # noqa: E402
+from seda_assets.code_versions import with_code_versions  # noqa: E402
 from seda_assets.regional_files import RegionalFiles  # noqa: E402
 
+assets: list[dg.AssetsDefinition] = [
+    *entity_vector_assets,
+    interaction_matrices,
+    taste_vectors,
+    learned_rankers,
+    collaborative_factors,
+    entity_clusters,
+    content_candidates,
+    collaborative_candidates,
+    social_candidates_asset,
+    trending_candidates_asset,
+    candidate_sets,
+    ranked_recommendations,
+    published_lists,
+    realtime_rankings,
+    embedding_spend,
+    embedding_breakers,
+    shadow_agreement,
+    vector_indexes,
+    vector_search_quality,
+    migration_thresholds,
+    offline_evaluation,
+    provider_imports,
+    announced_imports,
+    sealed_tokens,
+    canary_gate,
+    online_kpis,
+    retention,
+]
 
-def build_definitions(platform: Platform) -> dg.Definitions:
-    """The graph over this platform; tests and the command line pass their own."""
+
+def build_definitions(platform: Platform, *, code: Path = REPOSITORY) -> dg.Definitions:
+    """The graph over this platform; tests and the command line pass their own.
+
+    `code` is the folder whose files the assets' code versions are of.
+    """
     return dg.Definitions(
         assets=[
             *source_assets,
-            *sql_model_assets,
-            *entity_vector_assets,
-            interaction_matrices,
-            taste_vectors,
-            learned_rankers,
-            collaborative_factors,
-            entity_clusters,
-            content_candidates,
-            collaborative_candidates,
-            social_candidates_asset,
-            trending_candidates_asset,
-            candidate_sets,
-            ranked_recommendations,
-            published_lists,
-            realtime_rankings,
-            provider_imports,
-            announced_imports,
-            sealed_tokens,
-            embedding_spend,
-            embedding_breakers,
-            shadow_agreement,
-            vector_indexes,
-            vector_search_quality,
-            migration_thresholds,
-            offline_evaluation,
-            canary_gate,
-            online_kpis,
-            retention,
+            model_registry,
+            *sql_model_assets,  # their code version is that of their SQL
+            *with_code_versions(assets, code),
         ],
         asset_checks=suite_checks,
         jobs=[
@@ -108,6 +123,7 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             observe_sources,
             embed_catalogue,
             realtime,
+            model_backfill,
             canary_gates,
             model_stage,
             kpis,
@@ -116,7 +132,14 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             token_upkeep,
         ],
         schedules=schedules,
-        sensors=[*sensors, presence_events, provider_links, imported_lists, canaries],
+        sensors=[
+            *sensors,
+            presence_events,
+            provider_links,
+            imported_lists,
+            canaries,
+            *notices,
+        ],
         resources={"platform": platform, "io_manager": RegionalFiles(platform)},
     )
 

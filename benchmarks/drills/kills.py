@@ -120,6 +120,26 @@ class Service:
             self._process.wait()
 
 
+def kill_server(server: EmbeddedServer) -> None:
+    """The embedded server and all its processes, with -9; then start it again."""
+    pid = server.pid()
+    assert pid is not None
+    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(processes, timeout=20)
+    last: Exception | None = None
+    for _ in range(40):
+        try:
+            server._server.ensure_postgres_running()
+            return
+        except Exception as problem:  # what was killed may still hold the socket
+            last = problem
+            time.sleep(0.25)
+    raise RuntimeError("the database does not start again") from last
+
+
 class Scene:
     """A friend graph in migrated databases, and a real-time service over them."""
 
@@ -158,22 +178,7 @@ class Scene:
     def kill_database(self) -> None:
         """The server and all its processes, with -9; then start it again."""
         assert self.server is not None
-        pid = self.server.pid()
-        assert pid is not None
-        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
-        psutil.wait_procs(processes, timeout=20)
-        last: Exception | None = None
-        for _ in range(40):
-            try:
-                self.server._server.ensure_postgres_running()
-                return
-            except Exception as problem:  # what was killed may still hold the socket
-                last = problem
-                time.sleep(0.25)
-        raise RuntimeError("the database does not start again") from last
+        kill_server(self.server)
 
     def tables(self) -> Tables:
         with self.databases[Region.GLOBAL].connect() as connection:

@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that `seda --help` stays fast.
 import typer
 
 from seda.cli import (
+    backfills,
     data,
     embedding,
     embeddings,
@@ -14,6 +15,7 @@ from seda.cli import (
     keys,
     kpis,
     models,
+    notices,
     people,
     replay,
     running,
@@ -38,6 +40,7 @@ app.command()(data.migrate)
 app.command()(data.seed)
 app.add_typer(data.importing, name="import")
 app.command()(data.materialize)
+app.command()(backfills.backfill)
 app.command()(evaluation.evaluate)
 app.command()(kpis.kpis)
 app.add_typer(data.exporting, name="export")
@@ -52,6 +55,7 @@ app.command("mock-providers")(embedding.mock_providers)
 app.command()(replay.replay)
 app.command()(people.token)
 app.add_typer(keys.keys, name="keys")
+app.command()(notices.notices)
 app.command()(state.status)
 app.command()(state.reset)
 

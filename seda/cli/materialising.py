@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 
 from seda.cli.processes import Supervisor, describe_status
-from seda.cli.services import MATERIALISATION, child_environment, materialisation
+from seda.cli.services import (
+    BACKFILL,
+    MATERIALISATION,
+    backfilling,
+    child_environment,
+    materialisation,
+)
 from seda.cli.session import open_databases
 from seda.errors import SedaError
 from seda.settings import load_settings
@@ -11,6 +17,10 @@ from seda.settings import load_settings
 
 class MaterialisationError(SedaError):
     """The graph did not run to its end."""
+
+
+class BackfillError(SedaError):
+    """A backfill did not run to its end."""
 
 
 def materialise(supervisor: Supervisor, environment: Mapping[str, str], select: list[str]) -> None:
@@ -33,3 +43,24 @@ def run_materialisation(select: list[str]) -> None:
     with Supervisor(settings.home_directory(), MATERIALISATION) as supervisor:
         databases = supervisor.keep_open(open_databases(settings))
         materialise(supervisor, child_environment(settings, databases), select)
+
+
+def run_backfill(model: str | None, shards: list[str], *, dry_run: bool, through_ui: bool) -> None:
+    """`seda backfill`: here, and then not beside `seda materialize`; or by the Dagster that is up.
+
+    Raises:
+        BackfillError: a run failed, or nothing could be run; what it said stands above.
+    """
+    settings = load_settings()
+    arguments = [*(["--model", model] if model else []), *(["--shards", *shards] if shards else [])]
+    arguments += ["--dry-run"] if dry_run else []
+    arguments += ["--ui", str(settings.dagster_port)] if through_ui else []
+    here = not (dry_run or through_ui)
+    with Supervisor(settings.home_directory(), MATERIALISATION if here else BACKFILL) as supervisor:
+        databases = supervisor.keep_open(open_databases(settings))
+        status = supervisor.run(backfilling(child_environment(settings, databases), arguments))
+    if status:
+        raise BackfillError(
+            f"The backfill stopped ({describe_status(status)}): correct what the lines above name "
+            "and run `seda backfill` again; shards that are done are not repeated."
+        )

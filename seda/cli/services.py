@@ -19,13 +19,16 @@ import psycopg
 from seda.cli.leftovers import end_leftovers
 from seda.cli.processes import AlreadyRunningError, Service, Supervisor, lock
 from seda.cli.readiness import HOST, accepts_socket, answers_http, claim_ports
-from seda.cli.stuck_runs import end_stuck_runs
+from seda.cli.stuck_runs import end_stuck_runs, limit_pool
 from seda.database.regions import Databases, DatabaseUnreachableError, libpq_url
 from seda.settings import REPOSITORY, Settings
 
 _LONGEST_SOCKET_PATH = 100
 LOCATION = "seda"
+LISTS_POOL = "lists"
+"""Of runs that write lists, as `seda_assets.automation.partitions` names it."""
 MATERIALISATION = "materialize"
+BACKFILL = "backfill"
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,12 @@ def materialisation(environment: Mapping[str, str], select: list[str]) -> Servic
     return Service(MATERIALISATION, "The materialisation", command, _quiet(environment))
 
 
+def backfilling(environment: Mapping[str, str], arguments: list[str]) -> Service:
+    """What a new model left to do, in a process of its own, recorded by Dagster."""
+    command = [sys.executable, "-m", "seda_assets.run_backfill", *arguments]
+    return Service(BACKFILL, "The backfill", command, _quiet(environment))
+
+
 def start_dagster(supervisor: Supervisor, environment: Mapping[str, str], port: int) -> None:
     """Start code server, UI and daemon, each when what it needs is ready; returns when they are."""
     quiet = _quiet(environment)
@@ -151,6 +160,7 @@ def start_dagster(supervisor: Supervisor, environment: Mapping[str, str], port: 
         child = supervisor.start(service)
         supervisor.wait_until_ready(child)
         if service.name == "dagster-ui":
+            limit_pool(port, LISTS_POOL, 1)
             _end_stuck_runs(supervisor, port)
 
 

@@ -19,6 +19,10 @@ _END = """
 mutation ($run: String!) {
     terminateRun(runId: $run, terminatePolicy: MARK_AS_CANCELED_IMMEDIATELY) { __typename } }
 """
+_LIMIT = """
+mutation ($pool: String!, $limit: Int!) {
+    setConcurrencyLimit(concurrencyKey: $pool, limit: $limit) }
+"""
 
 
 def end_stuck_runs(port: int) -> list[str]:
@@ -30,7 +34,13 @@ def end_stuck_runs(port: int) -> list[str]:
     return runs
 
 
-def _ask(port: int, query: str, variables: dict[str, str]) -> dict[str, Any]:
+def limit_pool(port: int, pool: str, limit: int) -> None:
+    """Say how many runs of a pool may be in progress: of one that nobody has limited, Dagster would
+    start all that wait at once the first time."""
+    _ask(port, _LIMIT, {"pool": pool, "limit": limit})
+
+
+def _ask(port: int, query: str, variables: dict[str, str | int]) -> dict[str, Any]:
     connection = http.client.HTTPConnection(HOST, port, timeout=_SECONDS)
     try:
         connection.request(

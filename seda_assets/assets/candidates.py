@@ -22,7 +22,7 @@ from seda.recommender.signals.social import ATTENTION, STALE_AFTER, friend_taste
 from seda.vectorstore.aligned import AlignedVectors
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
-from seda_assets.automation.partitions import one_run, user_shards
+from seda_assets.automation.partitions import LISTS, shard_runs, user_shards
 from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
 
@@ -41,7 +41,8 @@ def _source(name: str, description: str, deps: list[str]) -> Callable:
         description=description,
         deps=[dg.AssetKey(["seda", relation]) for relation in deps],
         partitions_def=user_shards,
-        backfill_policy=one_run,
+        backfill_policy=shard_runs,
+        pool=LISTS,
         group_name="candidates",
         owners=["team:recommendations"],
         kinds={"python", "numpy"},

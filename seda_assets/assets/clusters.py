@@ -9,6 +9,7 @@ from seda.activity.snapshot import FromSnapshot, RegionSnapshot
 from seda.recommender.clusters import cluster_items
 from seda.vectorstore.aligned import AlignedVectors
 from seda_assets.automation.freshness import NIGHTLY
+from seda_assets.automation.partitions import LISTS
 from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
 
@@ -22,6 +23,7 @@ SEED = 20_260_902
     kinds={"python", "scikitlearn"},
     tags={"seda/layer": "vectors"},
     freshness_policy=NIGHTLY,
+    pool=LISTS,
     code_version="1",
 )
 def entity_clusters(

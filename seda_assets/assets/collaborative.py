@@ -8,6 +8,7 @@ from seda.activity.snapshot import FromSnapshot, RegionSnapshot
 from seda.experiments.listening import listening_of
 from seda.recommender.fitting import train_signals
 from seda_assets.automation.freshness import NIGHTLY
+from seda_assets.automation.partitions import LISTS
 from seda_assets.regional_files import StoredValues
 
 SEED = 20_260_901
@@ -19,6 +20,7 @@ SEED = 20_260_901
     kinds={"python", "numpy"},
     tags={"seda/layer": "factors"},
     freshness_policy=NIGHTLY,
+    pool=LISTS,
     code_version="2",
 )
 def collaborative_factors(

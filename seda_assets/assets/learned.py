@@ -34,7 +34,9 @@ from seda.recommender.tuning import DataSize
 from seda.registry.models import BLEND, ModelVersion, get_active, promote, register
 from seda.registry.rankers import data_size, learned_version
 from seda.vectorstore.aligned import AlignedVectors
+from seda_assets.assets.registry import observations
 from seda_assets.automation.freshness import NIGHTLY
+from seda_assets.automation.partitions import LISTS
 from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
 
@@ -55,10 +57,13 @@ DESIGN_VERSION = "linear-design-1"
     kinds={"python", "lightgbm"},
     tags={"seda/layer": "ranking"},
     freshness_policy=NIGHTLY,
+    pool=LISTS,
     code_version="1",
 )
 def learned_rankers(
-    platform: dg.ResourceParam[Platform], interaction_matrices: StoredValues
+    context: dg.AssetExecutionContext,
+    platform: dg.ResourceParam[Platform],
+    interaction_matrices: StoredValues,
 ) -> dg.Output[dict]:
     """Per region and type: the models' hyper-parameters, a tuned blend and LambdaRank trees,
     learned on inner holdouts of interactions, and trees that learned from impressions too.
@@ -87,6 +92,8 @@ def learned_rankers(
                     metadata[f"{kind}_{measure}_{ranker}_{region}"] = float(np.mean(gains))
         results[region] = FromSnapshot(snapshot.version, learned)
         metadata[f"seconds_{region}"] = perf_counter() - started
+    for event in observations(platform):  # ranking reads in this run what was promoted in it
+        context.log_event(event)
     return dg.Output(results, metadata=metadata | {"left_for_the_next_run": budget.refused})
 
 

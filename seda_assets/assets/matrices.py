@@ -6,6 +6,7 @@ import dagster as dg
 
 from seda.activity.snapshot import RegionSnapshot, load_snapshot
 from seda_assets.automation.freshness import HOURLY
+from seda_assets.automation.partitions import LISTS
 from seda_assets.resources import Platform
 
 _SOURCES = (
@@ -21,6 +22,7 @@ _SOURCES = (
     kinds={"python", "numpy"},
     tags={"seda/layer": "matrices"},
     freshness_policy=HOURLY,
+    pool=LISTS,
     code_version="1",
 )
 def interaction_matrices(platform: dg.ResourceParam[Platform]) -> dg.Output[dict]:

@@ -18,7 +18,7 @@ from seda_assets.assets.candidates import PRESENCE
 from seda_assets.assets.ranking_inputs import RankingData
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
-from seda_assets.automation.partitions import one_run, user_shards
+from seda_assets.automation.partitions import LISTS, shard_runs, user_shards
 from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
 
@@ -29,7 +29,8 @@ SEED = 20_260_903
 @dg.asset(
     deps=[dg.AssetKey(["seda", "suppressions"])],
     partitions_def=user_shards,
-    backfill_policy=one_run,
+    backfill_policy=shard_runs,
+    pool=LISTS,
     group_name="candidates",
     owners=["team:recommendations"],
     kinds={"python", "numpy"},
@@ -85,10 +86,12 @@ def candidate_sets(
     deps=[
         *(dg.AssetKey(["seda", f"{kind}s_vectors"]) for kind in ("artist", "playlist", "room")),
         *(dg.AssetKey(["seda", name])
-          for name in ("entity_popularity", "impression_pages", "fact_events", "playlist_artists")),
+          for name in ("entity_popularity", "impression_pages", "fact_events", "playlist_artists",
+                       "model_registry")),
     ],
     partitions_def=user_shards,
-    backfill_policy=one_run,
+    backfill_policy=shard_runs,
+    pool=LISTS,
     group_name="ranking",
     owners=["team:recommendations"],
     kinds={"python", "numpy"},

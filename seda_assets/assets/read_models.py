@@ -40,7 +40,7 @@ from seda_assets.assets.canary_arm import CANARY_LISTS
 from seda_assets.assets.column_schemas import columns
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import NIGHTLY
-from seda_assets.automation.partitions import one_run, user_shards
+from seda_assets.automation.partitions import LISTS, shard_runs, user_shards
 from seda_assets.checks.published import published_specs, published_verdicts
 from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
@@ -115,7 +115,8 @@ class CanaryGeneration:
     ins={name: dg.AssetIn(name) for name in ("interaction_matrices", "ranked_recommendations")},
     check_specs=published_specs(),
     partitions_def=user_shards,
-    backfill_policy=one_run,
+    backfill_policy=shard_runs,
+    pool=LISTS,
 )  # fmt: skip
 def published_lists(
     context: dg.AssetExecutionContext,

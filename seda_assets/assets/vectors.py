@@ -19,7 +19,7 @@ from seda_assets.assets.column_schemas import columns
 from seda_assets.assets.samples import sample_rows
 from seda_assets.assets.shard_facts import ShardFacts
 from seda_assets.automation.freshness import HOURLY, NIGHTLY
-from seda_assets.automation.partitions import one_run, user_shards
+from seda_assets.automation.partitions import LISTS, shard_runs, user_shards
 from seda_assets.regional_files import StoredValues
 from seda_assets.resources import Platform
 
@@ -104,7 +104,8 @@ entity_vector_assets = [
         dg.AssetKey(["seda", "playlists_vectors"]),
     ],
     partitions_def=user_shards,
-    backfill_policy=one_run,
+    backfill_policy=shard_runs,
+    pool=LISTS,
     group_name="vectors",
     owners=["team:recommendations"],
     kinds={"python", "numpy", "postgres"},

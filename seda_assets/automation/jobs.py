@@ -6,10 +6,16 @@ from seda_assets.assets.sql_models import KPIS, MODELS
 from seda_assets.automation.partitions import user_shards
 from seda_assets.checks.suites import served_age
 
-# The default launcher cannot ask whether a run's worker lives. What runs for longer than this is
-# ended by the daemon: a run that died silently would hold back what waits for it.
+# What people wait for, then what the clock asks for, then what was asked for by hand in the UI (0),
+# then backfills. Of the runs that write lists the pool lets one run; the others have a lane.
+PRIORITY = "dagster/priority"
+_BATCH = {"seda/lane": "batch"}
+_SCHEDULED = {PRIORITY: "5"}
+# The launcher finds a process that is gone; what hangs is ended by the daemon after this long, or
+# it would hold back what waits for it.
 _LONGEST = "dagster/max_runtime"
 _HOUR = 3600
+BACKFILL_TAGS = {PRIORITY: "-10", _LONGEST: str(6 * _HOUR)}
 
 _measurements = dg.AssetSelection.assets(
     "offline_evaluation", "vector_search_quality", "migration_thresholds"
@@ -25,7 +31,7 @@ nightly = dg.define_asset_job(
     selection=_everything,
     description="The whole graph: summaries, vectors, factors, candidates, ranking, publishing.",
     executor_def=dg.in_process_executor,
-    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "nightly"},
+    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "nightly", **_SCHEDULED},
 )
 
 evaluation = dg.define_asset_job(
@@ -34,7 +40,7 @@ evaluation = dg.define_asset_job(
     description="The published lists measured on hidden plays, and vector search on exact search: "
     "after the night, so that serving never waits for it.",
     executor_def=dg.in_process_executor,
-    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "nightly"},
+    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "nightly", **_BATCH},
 )
 
 hourly = dg.define_asset_job(
@@ -47,7 +53,7 @@ hourly = dg.define_asset_job(
     ),
     description="Popularity and summaries, the taste vectors that follow, and spend.",
     executor_def=dg.in_process_executor,
-    tags={_LONGEST: str(_HOUR), "seda/cadence": "hourly"},
+    tags={_LONGEST: str(_HOUR), "seda/cadence": "hourly", **_SCHEDULED},
 )
 
 kpis = dg.define_asset_job(
@@ -55,7 +61,7 @@ kpis = dg.define_asset_job(
     selection=_kpis,
     description="What people made of what they were shown, day by day, against its goals.",
     executor_def=dg.in_process_executor,
-    tags={_LONGEST: str(2 * _HOUR), "seda/cadence": "nightly"},
+    tags={_LONGEST: str(2 * _HOUR), "seda/cadence": "nightly", **_BATCH},
 )
 
 housekeeping = dg.define_asset_job(
@@ -63,7 +69,7 @@ housekeeping = dg.define_asset_job(
     selection=_housekeeping,
     description="Removes what was kept for long enough, in small steps that nobody waits for.",
     executor_def=dg.in_process_executor,
-    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "nightly"},
+    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "nightly", **_BATCH},
 )
 
 embed_catalogue = dg.define_asset_job(
@@ -76,7 +82,7 @@ embed_catalogue = dg.define_asset_job(
     ),
     description="Vectors of the catalogue's new and changed texts, and of those that waited.",
     executor_def=dg.in_process_executor,
-    tags={_LONGEST: str(2 * _HOUR), "seda/cadence": "on change"},
+    tags={_LONGEST: str(2 * _HOUR), "seda/cadence": "on change", **_BATCH},
 )
 
 realtime = dg.define_asset_job(
@@ -86,7 +92,7 @@ realtime = dg.define_asset_job(
     description="Lists ranked again for whom friends' coming and going concerns.",
     executor_def=dg.in_process_executor,
     # Seconds count: before what the night left waiting.
-    tags={_LONGEST: "120", "seda/cadence": "on change", "dagster/priority": "10"},
+    tags={_LONGEST: "120", "seda/cadence": "on change", PRIORITY: "10"},
 )
 
 links = dg.define_asset_job(
@@ -94,7 +100,7 @@ links = dg.define_asset_job(
     selection=dg.AssetSelection.assets(["seda", "provider_imports"]),
     description="Linked accounts are read, mapped to the catalogue, and tastes follow.",
     executor_def=dg.in_process_executor,
-    tags={_LONGEST: str(_HOUR), "seda/cadence": "on change", "dagster/priority": "5"},
+    tags={_LONGEST: str(_HOUR), "seda/cadence": "on change", **_SCHEDULED},
 )
 
 token_upkeep = dg.define_asset_job(
@@ -102,7 +108,7 @@ token_upkeep = dg.define_asset_job(
     selection=dg.AssetSelection.assets("sealed_tokens"),
     description="Keys are rotated after 90 days, and what older ones wrap is wrapped again.",
     executor_def=dg.in_process_executor,
-    tags={_LONGEST: str(_HOUR), "seda/cadence": "nightly"},
+    tags={_LONGEST: str(_HOUR), "seda/cadence": "nightly", **_BATCH},
 )
 
 observe_sources = dg.define_asset_job(
@@ -111,7 +117,17 @@ observe_sources = dg.define_asset_job(
     description="Row counts and versions of every source, their checks, and the age of what is "
     "served.",
     executor_def=dg.in_process_executor,
-    tags={_LONGEST: str(_HOUR)},
+    tags={_LONGEST: str(_HOUR), **_BATCH},
+)
+
+model_backfill = dg.define_asset_job(
+    "model_backfill",
+    selection=dg.AssetSelection.assets(["seda", "recommendations"]).upstream()
+    | dg.AssetSelection.assets(["seda", "mv_user_top_candidates"]),
+    description="What a new model or new code of one leaves to do, for the shards that still serve "
+    "what was before. `seda backfill` chooses assets and shards.",
+    executor_def=dg.in_process_executor,
+    tags={"seda/cadence": "on change", **BACKFILL_TAGS},
 )
 
 

@@ -5,7 +5,7 @@ from alembic import op
 from seda.database.migration_files import run_down, run_up
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 
 
 def upgrade() -> None:
