@@ -217,6 +217,10 @@ class Settings(BaseSettings):
         """What page cursors are signed with; random, once per home, when no secret is set."""
         return self._secret("cursor-secret", self.jwt_secret)
 
+    def download_secret(self) -> str:
+        """What links to exports are signed with; random, once per home, when no secret is set."""
+        return self._secret("download-secret", self.jwt_secret)
+
     def _secret(self, name: str, configured: SecretStr | None) -> str:
         if configured is not None:
             return configured.get_secret_value()

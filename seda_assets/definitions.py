@@ -22,6 +22,7 @@ from seda_assets.assets.embeddings import (  # noqa: E402
 from seda_assets.assets.evaluation import offline_evaluation  # noqa: E402
 from seda_assets.assets.learned import learned_rankers  # noqa: E402
 from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
+from seda_assets.assets.privacy import privacy_requests  # noqa: E402
 from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
 from seda_assets.assets.read_models import published_lists  # noqa: E402
 from seda_assets.assets.realtime import realtime_rankings  # noqa: E402
@@ -39,9 +40,11 @@ from seda_assets.automation.jobs import (  # noqa: E402
     hourly,
     nightly,
     observe_sources,
+    privacy,
     realtime,
 )
 from seda_assets.automation.presence_sensor import presence_events  # noqa: E402
+from seda_assets.automation.privacy_sensor import privacy_jobs  # noqa: E402
 from seda_assets.automation.schedules import schedules  # noqa: E402
 from seda_assets.automation.sensors import sensors  # noqa: E402
 from seda_assets.regional_files import RegionalFiles  # noqa: E402
@@ -74,10 +77,11 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             vector_search_quality,
             migration_thresholds,
             offline_evaluation,
+            privacy_requests,
         ],
-        jobs=[nightly, evaluation, hourly, observe_sources, embed_catalogue, realtime],
+        jobs=[nightly, evaluation, hourly, observe_sources, embed_catalogue, realtime, privacy],
         schedules=schedules,
-        sensors=[*sensors, presence_events],
+        sensors=[*sensors, presence_events, privacy_jobs],
         resources={"platform": platform, "io_manager": RegionalFiles(platform)},
     )
 

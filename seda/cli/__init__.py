@@ -11,6 +11,7 @@ from seda.cli import (
     embeddings,
     evaluation,
     people,
+    privacy,
     replay,
     running,
     state,
@@ -42,6 +43,8 @@ app.command("embed-server")(embedding.embed_server)
 app.add_typer(embeddings.embeddings, name="embeddings")
 app.command("mock-providers")(embedding.mock_providers)
 app.command()(replay.replay)
+app.add_typer(privacy.privacy, name="privacy")
+app.add_typer(privacy.audit, name="audit")
 app.command()(people.token)
 app.command()(state.status)
 app.command()(state.reset)

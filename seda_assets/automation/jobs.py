@@ -60,6 +60,14 @@ realtime = dg.define_asset_job(
     tags={"seda/cadence": "on change", "dagster/priority": "10"},
 )
 
+privacy = dg.define_asset_job(
+    "privacy",
+    selection=dg.AssetSelection.assets("privacy_requests"),
+    description="Exports and deletions that people asked for.",
+    executor_def=dg.in_process_executor,
+    tags={"seda/cadence": "on request"},
+)
+
 observe_sources = dg.define_asset_job(
     "observe_sources",
     selection=dg.AssetSelection.groups("sources", include_sources=True),
