@@ -133,6 +133,11 @@ class Settings(BaseSettings):
         le=60_000,
         description="How long who left a room is still there: who comes back meanwhile never left.",
     )
+    sentry_dsn: SecretStr | None = Field(
+        None,
+        validation_alias="SENTRY_DSN",
+        description="Where errors are reported to, scrubbed; default: nowhere.",
+    )
     push_threshold: float = Field(0.8, ge=0, le=1, description="Lowest score that is worth a push.")
     fcm_service_account_file: Path | None = Field(
         None,

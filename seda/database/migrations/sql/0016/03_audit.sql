@@ -40,7 +40,7 @@ begin
     -- One writer at a time, until it commits: the next one links to what is there for good.
     perform pg_advisory_xact_lock(hashtext('seda.audit_log'));
     select a.id, a.hash into last from seda.audit_log a order by a.id desc limit 1;
-    new.id := coalesce(last.id + 1, greatest(new.id, 1));
+    new.id := coalesce(last.id + 1, 1);
     new.previous := coalesce(last.hash, '\x');
     new.actor := seda.without_ids(new.actor);
     new.hash := seda.audit_digest(new.previous, new.id, new.occurred_at, new.actor, new.action,
