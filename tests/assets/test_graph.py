@@ -6,6 +6,8 @@ import pytest
 
 from seda.database.arrays import unpack
 from seda.database.regions import Region
+from seda.privacy.files import unclassified_files
+from seda.privacy.residency import scan
 from seda.recommender.ranking import contributions_of, linear_weights, score_of
 from seda.registry.models import BLEND, get_active
 from seda_assets.assets.sources import SOURCES
@@ -239,3 +241,15 @@ def test_the_evaluation_of_every_region_and_type_is_shown_with_its_plots(world: 
             assert "| published |" in metadata[f"{name}_table"].value
             assert "| popularity |" in metadata[f"{name}_table"].value
             assert metadata[f"{name}_methods"].value.startswith("![figure](data:image/png;base64,")
+
+
+def test_every_file_that_the_graph_writes_has_a_privacy_class(world: World) -> None:
+    home = world.platform.settings.home_directory()
+    written = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
+    assert len(written) > 10
+    assert unclassified_files(written) == []
+
+
+def test_nobody_of_one_region_is_in_the_other_ones_rows_or_matrices(world: World) -> None:
+    found = scan(world.platform.databases, world.platform.storages)
+    assert [each for each in found if each.what != "people of a country of the EEA"] == []

@@ -1,4 +1,4 @@
-"""Two databases of a module's own, with Dagster's, and a world in them."""
+"""One pair of databases for all of the privacy tests, with Dagster's, emptied before each."""
 
 import os
 from collections.abc import Iterator
@@ -14,30 +14,25 @@ from seda.settings import Settings
 from tests.serving.serving_world import World
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def privacy_databases(
-    server: EmbeddedServer,
-    tmp_path_factory: pytest.TempPathFactory,
-    request: pytest.FixtureRequest,
-) -> Iterator[Databases]:
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Databases:
+    """Made once: creating and dropping databases costs seconds where the disk is busy."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    module = request.module.__name__.rsplit(".", 1)[-1]
-    names = {region: f"{module}_{worker}_{region}" for region in Region}
+    names = {region: f"privacy_{worker}_{region}" for region in Region}
     with psycopg.connect(server.uri("postgres"), autocommit=True) as connection:
         for region, name in names.items():
             connection.execute(f'create database "{name}" template "template_{region}"')
-    yield Databases(
+    return Databases(
         Settings(
             _env_file=None,
             home=tmp_path_factory.mktemp("home"),
             database_url=server.uri(names[Region.GLOBAL]),
             eu_database_url=server.uri(names[Region.EU]),
-            dagster_database_url=server.uri(f"{module}_{worker}_dagster"),
+            dagster_database_url=server.uri(f"privacy_{worker}_dagster"),
         )
     )
-    with psycopg.connect(server.uri("postgres"), autocommit=True) as connection:
-        for name in (*names.values(), f"{module}_{worker}_dagster"):
-            connection.execute(f'drop database "{name}" with (force)')
 
 
 @pytest.fixture
