@@ -23,6 +23,7 @@ def _now() -> datetime:
 @privacy.command()
 def run(
     most: Annotated[int, typer.Option(min=1, help="Jobs of a region at most.")] = 200,
+    again: Annotated[bool, typer.Option("--again", help="Also what has failed for good.")] = False,
 ) -> None:
     """Work on the exports and deletions that are due, and on what follows from them.
 
@@ -31,10 +32,14 @@ def run(
     from seda.cli.session import open_databases
     from seda.database.storage import storages
     from seda.privacy.erasure import Places
+    from seda.privacy.jobs import revive_failed
     from seda.privacy.notices import LocalMail
     from seda.privacy.running import run_privacy_jobs
 
     with open_databases() as databases:
+        for database in databases if again else ():
+            with database.transaction() as connection:
+                revive_failed(connection, _now())
         places = Places(databases, storages(databases.settings))
         report = run_privacy_jobs(places, LocalMail(places.home, _now), _now, most=most)
     done = ", ".join(f"{count} {what}" for what, count in sorted(report.jobs.items()))

@@ -46,6 +46,13 @@ _AGAIN = """
     set status = %s, next_attempt_at = %s, leased_until = null, failure = %s
     where id = %s and status = 'in_progress' and attempts = %s
 """
+_REVIVE = """
+    update seda.privacy_jobs j
+    set status = 'queued', attempts = 0, next_attempt_at = %s, failure = null
+    where status = 'failed' and not exists (
+        select from seda.privacy_jobs o where o.user_id = j.user_id and o.kind = j.kind
+          and o.scope = j.scope and o.id <> j.id and o.status in ('queued', 'in_progress'))
+"""
 _EXPIRED = """
     update seda.privacy_jobs set artefact_uri = null
     where artefact_uri is not null and artefact_expires_at <= %s returning id
@@ -95,6 +102,11 @@ def put_off(connection: psycopg.Connection, job: PrivacyJob, failure: str, now: 
     state = "queued" if job.attempts < MOST_ATTEMPTS else "failed"
     connection.execute(_AGAIN, [state, now + pause, failure, job.id, job.attempts])
     return state
+
+
+def revive_failed(connection: psycopg.Connection, now: datetime) -> int:
+    """Queue what has failed for good, once its cause is mended; how many jobs."""
+    return connection.execute(_REVIVE, [now]).rowcount
 
 
 def expire_exports(connection: psycopg.Connection, now: datetime) -> list[UUID]:

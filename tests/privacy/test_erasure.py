@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from seda.database.regions import Databases, Region, libpq_url
 from seda.privacy.erasure import Places, UnsettledDeletionError, refuse_unsettled
+from seda.privacy.jobs import revive_failed
 from seda.privacy.ownership import personal_relations
 from seda.privacy.rewriting import rewrite_tables
 from seda.privacy.traces import Traces
@@ -321,3 +322,31 @@ def test_a_restored_backup_does_not_bring_anybody_back(world: World, places: Pla
     assert (report.restored, report.jobs) == (1, {"delete completed": 1})
     assert world.sql("select count(*) from seda.users") == [(0,)]
     assert run_jobs(places).restored == 0
+
+
+def test_a_job_that_fails_is_tried_eight_times_and_then_waits_for_an_operator(
+    world: World, places: Places
+) -> None:
+    ada, ben = world.person("Ada"), world.person("Ben")
+    # Somebody else's trigger refuses to let go of Ada's row, and of hers only.
+    world.sql(
+        "create function seda.stubborn() returns trigger language plpgsql as $$ begin "
+        f"if old.id = '{ada.id}' then raise exception 'no, not %', old.display_name; end if; "
+        "return old; end $$"
+    )
+    world.sql("create trigger stubborn before delete on seda.users for each row "
+              "execute function seda.stubborn()")  # fmt: skip
+    for person in (ada, ben):
+        ask_for_deletion(world, person)
+    assert run_jobs(places).jobs == {"delete completed": 1, "delete queued": 1}
+    for days in range(1, 8):
+        outcome = run_jobs(places, timedelta(days=days)).jobs
+    assert outcome == {"delete failed": 1}
+    assert world.sql("select status, attempts, failure from seda.privacy_jobs") == [
+        ("failed", 8, "RaiseException")
+    ]
+    world.sql("drop trigger stubborn on seda.users")
+    world.sql("drop function seda.stubborn")
+    with places.databases[Region.GLOBAL].transaction() as connection:
+        assert revive_failed(connection, datetime.now(UTC)) == 1
+    assert run_jobs(places).jobs == {"delete completed": 1}
