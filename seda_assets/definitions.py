@@ -45,6 +45,10 @@ from seda_assets.automation.jobs import (  # noqa: E402
 )
 from seda_assets.automation.presence_sensor import presence_events  # noqa: E402
 from seda_assets.automation.privacy_sensor import privacy_jobs  # noqa: E402
+from seda_assets.automation.rewriting_job import (  # noqa: E402
+    rewrite_tables,
+    rewrite_tables_schedule,
+)
 from seda_assets.automation.schedules import schedules  # noqa: E402
 from seda_assets.automation.sensors import sensors  # noqa: E402
 from seda_assets.regional_files import RegionalFiles  # noqa: E402
@@ -79,8 +83,17 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             offline_evaluation,
             privacy_requests,
         ],
-        jobs=[nightly, evaluation, hourly, observe_sources, embed_catalogue, realtime, privacy],
-        schedules=schedules,
+        jobs=[
+            nightly,
+            evaluation,
+            hourly,
+            observe_sources,
+            embed_catalogue,
+            realtime,
+            privacy,
+            rewrite_tables,
+        ],
+        schedules=[*schedules, rewrite_tables_schedule],
         sensors=[*sensors, presence_events, privacy_jobs],
         resources={"platform": platform, "io_manager": RegionalFiles(platform)},
     )

@@ -57,6 +57,7 @@ def rewrite_tables() -> None:
     Locks a table while it is written: run it in a quiet hour, within thirty days of a deletion.
     """
     from seda.cli.session import open_databases
+    from seda.privacy.rewriting import record_rewriting
     from seda.privacy.rewriting import rewrite_tables as rewrite
 
     locked = 0
@@ -64,6 +65,7 @@ def rewrite_tables() -> None:
         for database in databases:
             with database.connect(autocommit=True) as connection:
                 done = rewrite(connection)
+                record_rewriting(connection, done, _now())
             locked += len(done.locked)
             typer.echo(
                 f"{database.region}: {len(done.tables)} tables are written anew"

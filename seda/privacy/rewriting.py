@@ -8,15 +8,24 @@ table while it does, so it belongs into a quiet hour; deletions may wait for it 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from seda.privacy.datamap import data_map, holds_people
 from seda.privacy.sweep_database import data_directory
 
 LOCK_TIMEOUT: Final = "10s"
+_DUE: Final = """
+    select exists (
+        select from seda.audit_log
+        where action in ('privacy.account_erased', 'privacy.imports_erased')
+          and id > coalesce((select max(id) from seda.audit_log
+                             where action = 'privacy.tables_rewritten'), 0))
+"""
 _MOST_SEGMENTS: Final = 64
 _TABLES: Final = """
     select relname::text from pg_class
@@ -59,6 +68,24 @@ def rewrite_tables(
             locked.append(name)
     renewed = _rewrite_server(connection, renew_log)
     return Rewriting(tuple(done), tuple(locked), renewed)
+
+
+def is_due(connection: psycopg.Connection) -> bool:
+    """Whether somebody was erased since the tables were last written anew."""
+    row = connection.execute(_DUE).fetchone()
+    return bool(row and row[0])
+
+
+def record_rewriting(connection: psycopg.Connection, done: Rewriting, now: datetime) -> None:
+    """An audit row: the bytes of whoever was erased before it are gone; none where a table stayed
+    locked, so that it is due again."""
+    if done.locked:
+        return
+    connection.execute(
+        "insert into seda.audit_log (occurred_at, actor, action, details) "
+        "values (%s, 'privacy', 'privacy.tables_rewritten', %s)",
+        [now, Jsonb({"tables": len(done.tables), "log_renewed": done.log_renewed})],
+    )
 
 
 def _rewrite_server(connection: psycopg.Connection, renew_log: bool) -> bool:

@@ -15,9 +15,15 @@ from seda.privacy.traces import Traces
 
 _RELATIONS = """
     select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'm') and n.nspname !~ '^pg_(toast|temp)'
+    where c.relkind in ('r', 'm') and has_table_privilege(c.oid, 'select')
+      and n.nspname !~ '^pg_(toast|temp)'
       and (n.nspname not in ('pg_catalog', 'information_schema') or c.relname = 'pg_statistic')
     order by 1, 2
+"""
+_UNREADABLE = """
+    select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'm') and not has_table_privilege(c.oid, 'select')
+      and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
 """
 _BY_FILE = """
     select coalesce(owner.oid, c.oid)::regclass::text from pg_class c
@@ -50,6 +56,12 @@ def sweep_rows(connection: psycopg.Connection, place: str, traces: Traces) -> It
             continue  # a generation that was dropped meanwhile
         if row and row[0]:
             yield Finding(place, f"{schema}.{name}", f"{row[0]} rows")
+
+
+def unreadable(connection: psycopg.Connection) -> int:
+    """How many relations this login may not read, and so are not searched as rows."""
+    row = connection.execute(_UNREADABLE).fetchone()
+    return int(row[0]) if row else 0
 
 
 def sweep_files(connection: psycopg.Connection, place: str, traces: Traces) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from seda.privacy.sweep_database import (
     sweep_files,
     sweep_rows,
     sweep_server,
+    unreadable,
 )
 from seda.privacy.sweep_redis import sweep_redis
 from seda.privacy.traces import Traces
@@ -125,6 +126,8 @@ def _database(
     server_files: bool,
 ) -> None:
     sweep.look(place, sweep_rows(connection, place, traces))
+    if hidden := unreadable(connection):
+        sweep.unseen.append(f"{place}: {hidden} relations that this login may not read")
     folder = data_directory(connection)
     if folder is None:
         sweep.unseen.append(f"{place}: its files are not on this machine, or not ours to read")
