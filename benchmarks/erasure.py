@@ -1,20 +1,20 @@
 """The erasure drill: people are deleted in the middle of a nightly run, and leave no byte.
 
-Run with `python -m benchmarks.erasure`. A made-up world of 300 people runs through the whole graph
-twice; as soon as the second run has read its snapshot, one person of each region deletes their
-account and a third one their imports, and the purge runs while the graph goes on. Then the night is
-run once more, tables are rewritten, and everything is searched, the server's write-ahead log too.
-Every address that the process connects to is recorded, and every text that a provider is sent.
-It takes two to four minutes.
+Run with `python -m benchmarks.erasure`. A made-up world of 300 people runs through the nightly job;
+as soon as that has read its snapshot, one person of each region deletes their account and a third
+one their imports, and the purge runs while the night goes on. Then there is another night, tables
+are rewritten, and everything is searched, the server's write-ahead log too. Every address that the
+process connects to is recorded, and every text that a provider is sent.
 """
 
 import logging
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import dagster as dg
 from pydantic import SecretStr
@@ -32,7 +32,8 @@ from seda.sandbox.mock_providers.running import KEY, MockServer, running_mock_se
 from seda.sandbox.profiles import SMOKE
 from seda.sandbox.seeding import seed_sandbox
 from seda.settings import Settings
-from seda_assets.materialize import materialize_graph
+from seda_assets.automation.jobs import all_shards
+from seda_assets.definitions import build_definitions
 from seda_assets.resources import Platform
 
 _LISTENERS = """
@@ -77,8 +78,6 @@ def _drill(
     platform: Platform, instance: dg.DagsterInstance, mock: MockServer, connected: set[str]
 ) -> bool:
     places = Places(platform.databases, platform.storages)
-    assert materialize_graph(platform, instance).success
-    mock.reset()
     chosen = {region: _listeners(platform, region) for region in Region}
     gone = {region: people[0] for region, people in chosen.items()}
     withdrawn = chosen[Region.EU][1]
@@ -96,11 +95,11 @@ def _drill(
             _ask(platform, Region.EU, withdrawn[0], "imports")
             print("in the middle of the run:", dict(_work(places).jobs))
 
-    assert materialize_graph(platform, instance, told=told).success
+    assert _night(platform, instance, told).success
     assert deleted_at, "the run never read its snapshot"
     failed = not _report(platform, gone, withdrawn, "after the run that was under way")
     print("after it:", dict(_work(places, timedelta(hours=1)).jobs))
-    assert materialize_graph(platform, instance).success
+    assert _night(platform, instance).success
     failed |= not _report(platform, gone, withdrawn, "after another night", still_withdrawn=False)
     started = time.perf_counter()
     for database in platform.databases:
@@ -120,6 +119,18 @@ def _drill(
         failed |= not found.clean
         assert name
     return failed | _leaks(platform, mock, connected)
+
+
+def _night(
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    told: Callable[[dg.EventLogEntry], None] | None = None,
+) -> dg.ExecuteInProcessResult:
+    run_id = str(uuid4())
+    if told:
+        instance.add_event_listener(run_id, told)
+    job = build_definitions(platform).resolve_job_def("nightly")
+    return job.execute_in_process(instance=instance, run_id=run_id, tags=all_shards())
 
 
 def _listeners(platform: Platform, region: Region) -> list[tuple[UUID, UUID, str]]:
