@@ -32,8 +32,8 @@ lint: $(STAMP)
 	@$(BIN)/lint-imports
 
 bench: $(STAMP)
-	@set -e; for benchmark in benchmarks/*.py; do \
-	    echo "== $$benchmark"; $(BIN)/python "$$benchmark" $(ARGS); \
+	@set -e; for benchmark in $(basename $(notdir $(wildcard benchmarks/*.py))); do \
+	    echo "== $$benchmark"; $(BIN)/python -m "benchmarks.$$benchmark" $(ARGS); \
 	done
 
 lock:

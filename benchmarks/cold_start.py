@@ -1,6 +1,6 @@
 """Cold start on Last.fm 2K: somebody of whom only three picked genres are known.
 
-Run with `python benchmarks/cold_start.py DIR`. People with at least three tags of the 100 largest
+Run with `python -m benchmarks.cold_start DIR`. People with at least three tags of the 100 largest
 genres keep their three largest; their own rows are removed from the fit, in five user folds. The
 weights from a pick to artists are learned from the others: what they play, and what they would
 have picked. Judged on the package's validation split, or with `--inner` on a holdout of training.

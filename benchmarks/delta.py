@@ -1,6 +1,6 @@
 """What a delta re-rank costs per person whom events concern, and what it grows with.
 
-    python benchmarks/delta.py [--people 2000 8000] [--trees]
+    python -m benchmarks.delta [--people 2000 8000] [--trees]
 
 Worlds of two sizes: everybody has a published list of 50 rooms out of 300 candidates and about
 thirty friends. 1, 10, 100 people come into rooms; the re-rank of whom that concerns is timed from
@@ -11,30 +11,19 @@ import argparse
 import tempfile
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 
+from benchmarks.drills.room_lists import publish_rooms
 from seda.activity.social_events import next_range
 from seda.database.copy import read_fixed
-from seda.database.identifiers import Ids
 from seda.database.migrate import upgrade
 from seda.database.regions import Databases, Region, RegionalDatabase
-from seda.publishing.generations import (
-    load_cards,
-    load_recommendations,
-    open_generation,
-    publish,
-)
-from seda.publishing.lists import ListNames, ListRenderer
 from seda.publishing.overlays import CONSUMER, DeltaReport, update_overlays
-from seda.recommender.candidates import CandidatePool
-from seda.recommender.inputs import RankingInputs
 from seda.recommender.learning import TrainingRows, TreeConfig, fit_trees
 from seda.recommender.ranking import LinearWeights, Ranker
-from seda.recommender.recommend import recommend
 from seda.recommender.terms import INPUTS
 from seda.settings import Settings
 
@@ -104,7 +93,10 @@ def _world(exits: ExitStack, people: int, ranker: Ranker) -> RegionalDatabase:
         for statement in _WORLD:
             connection.execute(statement, {"people": people, "rooms": ROOMS})
         users, rooms = (read_fixed(connection, query, ["uuid"])[0] for query in _IDS)
-    _publish(database, users, rooms, ranker)
+    publish_rooms(
+        database, users, rooms, ranker=ranker, version="benchmark", pool=POOL, listed=LISTED,
+        now=datetime.now(UTC),
+    )  # fmt: skip
     with database.connect(autocommit=True) as connection:
         connection.execute("vacuum analyze")
     _round(database, 1, ranker)  # loads the kernels
@@ -126,40 +118,6 @@ def _round(database: RegionalDatabase, actors: int, ranker: Ranker) -> DeltaRepo
         database, until=ahead.until, rankers=lambda version: ranker, shards=1,
         now=datetime.now(UTC),
     )  # fmt: skip
-
-
-def _publish(database: RegionalDatabase, users: Ids, rooms: Ids, ranker: Ranker) -> None:
-    random, people = np.random.default_rng(0), len(users)
-    candidates = np.sort(
-        np.argpartition(random.random((people, ROOMS), dtype=np.float32), POOL)[:, :POOL], axis=1
-    )
-    inputs = RankingInputs(
-        plays=sp.csr_matrix((people, ROOMS), dtype=np.float32),
-        pool=CandidatePool(
-            np.arange(people + 1, dtype=np.int64) * POOL,
-            candidates.ravel().astype(np.int32),
-            np.ones(people * POOL, np.uint8),
-        ),
-        taste=random.standard_normal((people, 16), dtype=np.float32),
-        item_vectors=random.standard_normal((ROOMS, 16), dtype=np.float32),
-        popularity=random.random(ROOMS, dtype=np.float32),
-        clusters=random.integers(0, 30, ROOMS).astype(np.int32),
-        home_clusters=random.integers(0, 30, (people, 3)).astype(np.int32),
-        presence=sp.csr_matrix((people, ROOMS), dtype=np.float32),
-    )
-    now = datetime.now(UTC)
-    names = ListNames([f"room {n}" for n in range(ROOMS)], np.array([]), [""] * ROOMS)
-    rows, cards = ListRenderer("room", rooms, names, "benchmark").render(
-        users, recommend(inputs, weights=ranker, k=LISTED), created_at=now,
-        expires_at=now + timedelta(hours=36),
-    )  # fmt: skip
-    generation = open_generation(
-        database, shard="global-00", model_version="benchmark", run_id=None, data_versions={},
-        now=now,
-    )  # fmt: skip
-    load_recommendations(database, generation, rows)
-    load_cards(database, generation, cards)
-    publish(database, generation, entity_types=["room"], now=now)
 
 
 def _trees() -> Ranker:

@@ -1,6 +1,6 @@
 """Measures the intake of events against raw COPY of the same rows, durable, in one run.
 
-Run with `python benchmarks/events.py [--batch 500] [--batches 60]`. Both sides write a receipt and
+Run with `python -m benchmarks.events [--batch 500] [--batches 60]`. Both sides write a receipt and
 an event per event, with all keys and indexes, one commit per batch, and take turns. The intake
 writes as `authenticated`, under row-level security, refuses repeats and looks up every entity;
 COPY is the owner's and checks nothing of that. The ratio is what counts.

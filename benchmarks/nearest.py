@@ -1,6 +1,6 @@
 """Measures the exact top-k against plain sgemm in the same process, per CPU second.
 
-Run with `python benchmarks/nearest.py [--users 4096] [--items 100000] [--dim 1536] [--k 200]`. The
+Run with `python -m benchmarks.nearest [--users 4096] [--items 100000] [--dim 1536] [--k 200]`. The
 ratio is what counts; both sides use one thread each, on the same tiles.
 """
 

@@ -1,6 +1,6 @@
 """Measures onboarding, from the request to the first feed in its answer.
 
-Run with `python benchmarks/onboarding.py [--artists 20000] [--people 100]`. Every artist has a
+Run with `python -m benchmarks.onboarding [--artists 20000] [--people 100]`. Every artist has a
 vector of 1,536 dimensions and three of forty genres; every newcomer picks three or more.
 """
 

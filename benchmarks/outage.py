@@ -1,6 +1,6 @@
 """The outage drill at full length: what a refresh does while a provider misbehaves, and after.
 
-Run with `python benchmarks/outage.py [--texts 20000] [--profile NAME …]`. For each way to
+Run with `python -m benchmarks.outage [--texts 20000] [--profile NAME …]`. For each way to
 misbehave, texts are embedded through OpenAI's mock over real HTTP, with the breaker's real minute;
 then the provider recovers and the queue drains. Printed are what was embedded, what waited, what
 was billed against the ledger's sum, and the breaker's transitions. It takes about three minutes a

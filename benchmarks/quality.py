@@ -1,6 +1,6 @@
 """Quality on Last.fm 2K: the published list against every single model and against peers.
 
-Run with `python benchmarks/quality.py DIR [--inner SEED] [--lists OUT]`. DIR is the benchmark
+Run with `python -m benchmarks.quality DIR [--inner SEED] [--lists OUT]`. DIR is the benchmark
 package. Everything is fitted on its training split, rankers learn on inner folds of it, and all
 are judged once, on its validation split or (`--inner`) on a further holdout of the training split.
 `--lists` writes each method's recommendations for the package's own scorer.

@@ -1,6 +1,6 @@
 """Measures scoring and selection of 500 candidates down to 50, as users per CPU second of one core.
 
-Run with `python benchmarks/ranking.py [--users 2000] [--candidates 500] [--dim 384]`. Beside each
+Run with `python -m benchmarks.ranking [--users 2000] [--candidates 500] [--dim 384]`. Beside each
 figure stands its ratio to the plain linear re-rank (score and sort) of the same run.
 """
 

@@ -36,7 +36,7 @@ from seda.settings import Settings
 ROOMS = 500
 LOW_RATE = 20.0
 LIFETIME = timedelta(hours=6)
-# Shares of the window at p50 and p99 (FACTS): at 1,000 events a second, and at 10,000.
+# Shares of the window at p50 and p99: at 1,000 events a second, and at 10,000.
 TARGETS = {1000: (0.25, 1.2), 10_000: (0.5, 1.5)}
 
 

@@ -1,6 +1,6 @@
 """The social protocol of RecBole-GNN on Last.fm 2K: random 8:1:1 per user, several seeds.
 
-Run with `python benchmarks/social_protocol.py DIR [--seeds 5]`. DIR holds the benchmark package
+Run with `python -m benchmarks.social_protocol DIR [--seeds 5]`. DIR holds the benchmark package
 (its training split joined with its validation split) or the original files. Tags of hidden pairs
 are removed. Rankers learn on inner folds of the training part; hyper-parameters are ours unless
 `--search`, which chooses them by the validation part of each seed. Full ranking of all items.

@@ -34,7 +34,7 @@ from seda.sandbox.replay.stubborn import Step, Stubborn
 from seda.settings import Settings
 
 FOUNDED = datetime(2026, 11, 1, tzinfo=UTC)
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 
 Tables = dict[str, list[tuple[Any, ...]]]
 
@@ -202,6 +202,8 @@ def scene(size: Size) -> Iterator[Scene]:
         home=folder / "home",
         database_url=server.uri("one"),
         eu_database_url=server.uri("two"),
+        dagster_database_url=server.uri("three"),
+        global_shards=1,
     )
     databases = Databases(settings)
     migrate(databases)
@@ -240,9 +242,15 @@ async def run(
     scene: Scene,
     kills: list[tuple[float, str]],
     settle_seconds: float,
-    settled: Callable[[], None] = lambda: None,
+    settled: Callable[[], bool] = lambda: True,
 ) -> Outcome:
-    """Everybody's steps, with these kills at these moments; the tables after everything settled."""
+    """Everybody's steps, with these kills at these moments; the tables after everything settled.
+
+    `settled` is asked until it says so, while everybody stays where they are.
+
+    Raises:
+        TimeoutError: it did not settle.
+    """
     size, crowd = scene.size, scene.crowd
     steps = steps_of(crowd, size)
     viewers = crowd.viewers(size.clients, size.seed).tolist()
@@ -263,9 +271,11 @@ async def run(
         ):
             for number, client in enumerate(clients):
                 group.create_task(client.carry_out(steps[number], started))
-        await asyncio.gather(*(client.stay(settle_seconds) for client in clients))
+        async with asyncio.timeout(settle_seconds + PATIENCE_SECONDS):
+            await asyncio.gather(*(client.stay(settle_seconds) for client in clients))
+            while not await asyncio.to_thread(settled):
+                await asyncio.gather(*(client.stay(1) for client in clients))
         watching.cancel()
-        settled()
         tables, broken = scene.tables(), scene.broken_caps()
         await asyncio.gather(*(client.close() for client in clients))
     return Outcome(

@@ -31,14 +31,18 @@ OWNED_PLAYLISTS = (
     "select owner_user_id, id, 1::float4 from seda.playlists where owner_user_id is not null"
 )
 
-UNBLOCKED_FRIENDS = """
-    f.relationship_type = 'friend' and not exists (
+# As the live view and the real-time service see it: who ended a friendship moves nothing any more.
+FRIENDSHIP = """
+    f.relationship_type = 'friend' and exists (
+        select from seda.friends back where back.relationship_type = 'friend'
+          and back.user_id = f.friend_user_id and back.friend_user_id = f.user_id)
+    and not exists (
         select from seda.friends b where b.relationship_type = 'block'
           and ((b.user_id = f.user_id and b.friend_user_id = f.friend_user_id)
             or (b.user_id = f.friend_user_id and b.friend_user_id = f.user_id)))"""
 FRIENDS = """
     select f.user_id, f.friend_user_id, 1::float4 from seda.friends f
-    where {friendship}""".replace("{friendship}", UNBLOCKED_FRIENDS)
+    where {friendship}""".replace("{friendship}", FRIENDSHIP)
 # Anything but a plain false hides: a malformed setting must not give a person away.
 VISIBLE_PRESENCE = """
     select f.user_id, p.room_id, count(*)::float4,
@@ -49,7 +53,7 @@ VISIBLE_PRESENCE = """
     join seda.users u on u.id = p.user_id and u.deleted_at is null
          and coalesce(u.privacy_settings -> 'hide_presence', 'false') = 'false'
     where {friendship} and (p.connections > 0 or p.held_until > seda.clock())
-    group by f.user_id, p.room_id""".replace("{friendship}", UNBLOCKED_FRIENDS)
+    group by f.user_id, p.room_id""".replace("{friendship}", FRIENDSHIP)
 
 SUPPRESSED = """
     select user_id, entity_id, 1::float4 from seda.suppressions

@@ -1,6 +1,6 @@
 """The statements of a delta re-rank, in the order in which they run (`overlays`)."""
 
-from seda.activity.snapshot_queries import UNBLOCKED_FRIENDS
+from seda.activity.snapshot_queries import FRIENDSHIP
 from seda.recommender.terms import INPUTS
 
 # Anything but a plain false hides or opts out: a malformed setting must not give a person away.
@@ -13,7 +13,7 @@ def _of(text: str, **parts: str) -> str:
     """A statement with what several of them share; nothing in it comes from outside."""
     shared = {
         "visible": _VISIBLE,
-        "unblocked": UNBLOCKED_FRIENDS,
+        "friendship": FRIENDSHIP,
         "inputs": str(len(INPUTS)),
         "signals": ", ".join(f"r.signals[{place + 1}]" for place in range(len(INPUTS))),
     }
@@ -63,7 +63,7 @@ _CONCERNED = _of("""
         select f.user_id from actors a join seda.users u on u.id = a.user_id and {visible}
         cross join lateral (
             select * from seda.friends where friend_user_id = a.user_id offset 0) f
-        where {unblocked}
+        where {friendship}
     ), due as (
         select r.user_id from seda.realtime_rankings r join served s on s.id = r.user_id
         where r.expires_at < %(renewed)s or not exists (
@@ -136,7 +136,7 @@ SIGHTINGS = _of("""
         where user_id = f.friend_user_id and departure is distinct from 'said'
           and (connections > 0 or held_until > %(now)s) offset 0) p
     join seda.users u on u.id = p.user_id and {visible}
-    where {unblocked}
+    where {friendship}
 """)
 # A room without a place counts among the candidates, where the night would have proposed it.
 SEEN = """

@@ -5,6 +5,11 @@ import dagster as dg
 from seda_assets.assets.sql_models import MODELS
 from seda_assets.automation.partitions import user_shards
 
+# The default launcher cannot ask whether a run's worker lives. Whatever runs for longer than this is
+# ended by the daemon: a run that died silently would hold back what waits for it.
+_LONGEST = "dagster/max_runtime"
+_HOUR = 3600
+
 _measurements = dg.AssetSelection.assets(
     "offline_evaluation", "vector_search_quality", "migration_thresholds"
 )
@@ -15,7 +20,7 @@ nightly = dg.define_asset_job(
     selection=_everything,
     description="The whole graph: summaries, vectors, factors, candidates, ranking, publishing.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "nightly"},
+    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "nightly"},
 )
 
 evaluation = dg.define_asset_job(
@@ -24,7 +29,7 @@ evaluation = dg.define_asset_job(
     description="The published lists measured on hidden plays, and vector search on exact search: "
     "after the night, so that serving never waits for it.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "nightly"},
+    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "nightly"},
 )
 
 hourly = dg.define_asset_job(
@@ -35,7 +40,7 @@ hourly = dg.define_asset_job(
     ),
     description="Popularity and summaries, the taste vectors that follow, and spend.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "hourly"},
+    tags={_LONGEST: str(_HOUR), "seda/cadence": "hourly"},
 )
 
 embed_catalogue = dg.define_asset_job(
@@ -48,7 +53,7 @@ embed_catalogue = dg.define_asset_job(
     ),
     description="Vectors of the catalogue's new and changed texts, and of those that waited.",
     executor_def=dg.in_process_executor,
-    tags={"seda/cadence": "on change"},
+    tags={_LONGEST: str(2 * _HOUR), "seda/cadence": "on change"},
 )
 
 realtime = dg.define_asset_job(
@@ -57,7 +62,7 @@ realtime = dg.define_asset_job(
     description="Lists ranked again for whom friends' coming and going concerns.",
     executor_def=dg.in_process_executor,
     # Seconds count: before what the night left waiting.
-    tags={"seda/cadence": "on change", "dagster/priority": "10"},
+    tags={_LONGEST: "120", "seda/cadence": "on change", "dagster/priority": "10"},
 )
 
 privacy = dg.define_asset_job(
@@ -73,6 +78,7 @@ observe_sources = dg.define_asset_job(
     selection=dg.AssetSelection.groups("sources", include_sources=True),
     description="Row counts and versions of every source.",
     executor_def=dg.in_process_executor,
+    tags={_LONGEST: str(_HOUR)},
 )
 
 

@@ -72,6 +72,23 @@ def test_friends_who_all_hide_propose_nothing_and_explain_nothing(
     assert not reasons.kinds.any()
 
 
+def test_who_ended_the_friendship_is_no_friend_of_anybody_s_lists(
+    database: RegionalDatabase,
+) -> None:
+    present(database, {})
+    with database.transaction() as connection:
+        connection.execute("delete from seda.friends where user_id = %s", [BO])
+        connection.execute("delete from seda.friends where friend_user_id = %s", [CY])
+    snapshot = load_snapshot(database)
+    ids = [UUID(bytes=each.tobytes()) for each in snapshot.user_ids]
+    assert snapshot.friends.sum() == 2
+    assert snapshot.friends[ids.index(ADA), ids.index(DI)] == 1
+    presence = load_visible_presence(
+        database, snapshot, attention=ATTENTION, stale_after=STALE_AFTER
+    )
+    assert presence.counts.toarray()[ids.index(ADA)].tolist() == [1.0]
+
+
 def test_presence_of_a_friend_who_was_just_seen_has_all_their_attention(
     database: RegionalDatabase,
 ) -> None:

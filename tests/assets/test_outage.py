@@ -11,14 +11,16 @@ from pydantic import SecretStr
 
 from seda.database.embedded import EmbeddedServer
 from seda.database.regions import Region
-from seda.sandbox.profiles import SMOKE
+from seda.sandbox.profiles import SandboxProfile
 from seda.sandbox.seeding import seed_sandbox
 from seda.settings import Settings
-from seda_assets.materialize import materialize_graph
+from seda_assets.materialize import GraphRun, materialize_graph
 from seda_assets.resources import Platform
 from tests.assets.conftest import NOW
 from tests.embeddings.mock_server import KEY, MockServer
 
+WORLD = SandboxProfile("outage", 120, 400, 200, 60, listened_artists=40)
+EMBEDDING = ["artists_vectors", "playlists_vectors", "rooms_vectors", "embedding_spend"]
 _ACTIVE = """
     select count(*) from seda.artists_vectors v
     join seda.embedding_spaces s on s.id = v.space_id where s.state = 'active'"""
@@ -31,10 +33,10 @@ class _Drill:
         self.settings, self.instance = settings, instance
         self.platform = Platform(settings, now=NOW)
 
-    def run(self, *, days_later: int = 0) -> dg.ExecuteInProcessResult:
+    def run(self, only: list[str] | None = None, *, days_later: int = 0) -> GraphRun:
         later = NOW.replace(day=NOW.day + days_later)
         self.platform = Platform(self.settings, now=later)
-        return materialize_graph(self.platform, self.instance)
+        return materialize_graph(self.platform, self.instance, only=only)
 
     def sql(self, query: str, *values) -> list[tuple]:
         with self.platform.databases[Region.GLOBAL].transaction() as connection:
@@ -64,7 +66,7 @@ def drill(server: EmbeddedServer, tmp_path, mock_server: MockServer) -> Iterator
     )
     with dg.DagsterInstance.ephemeral() as instance:
         drill = _Drill(settings, instance)
-        seed_sandbox(drill.platform.databases, SMOKE, seed=7, now=NOW)
+        seed_sandbox(drill.platform.databases, WORLD, seed=7, now=NOW)
         yield drill
     with psycopg.connect(server.uri("postgres"), autocommit=True) as connection:
         for name in names.values():
@@ -76,7 +78,7 @@ def test_the_graph_completes_on_cached_vectors_and_the_queue_drains_after(
 ) -> None:
     assert drill.run().success
     ((embedded,),) = drill.sql(_ACTIVE)
-    assert embedded == 1000
+    assert embedded == WORLD.artists
     ((generation,),) = drill.sql("select max(generation) from seda.generation_pointer")
 
     newcomers = [uuid4() for _ in range(12)]
@@ -89,7 +91,7 @@ def test_the_graph_completes_on_cached_vectors_and_the_queue_drains_after(
         )
     mock_server.set_profile("openai", error_rate=1.0)
     assert drill.run(days_later=1).success
-    assert drill.sql(_ACTIVE) == [(1000,)]
+    assert drill.sql(_ACTIVE) == [(WORLD.artists,)]
     waiting = {row[0] for row in drill.sql("select entity_id from seda.embedding_queue")}
     assert set(newcomers) <= waiting
     # Newcomers have no plays: they are offered for their genre, by its centroid.
@@ -104,8 +106,8 @@ def test_the_graph_completes_on_cached_vectors_and_the_queue_drains_after(
     assert {request["status"] for request in mock_server.requests("openai")[-3:]} == {500}
 
     mock_server.reset()
-    assert drill.run(days_later=2).success
-    assert drill.sql(_ACTIVE) == [(1012,)]
+    assert drill.run(EMBEDDING, days_later=2).success
+    assert drill.sql(_ACTIVE) == [(WORLD.artists + 12,)]
     assert drill.sql("select count(*) from seda.embedding_queue") == [(0,)]
     spend = drill.told("embedding_spend")
     assert spend["month_usd_global"] > 0

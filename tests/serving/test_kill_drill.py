@@ -22,12 +22,13 @@ def test_kills_leave_what_the_clients_asked_for(databases: Databases) -> None:
     kills = random_kills(["real-time", "sessions", "real-time"], 3, SIZE.seconds, seed=5)
     made = Scene(databases, SIZE, None)
 
-    def give_up_the_dead() -> None:
+    def give_up_the_dead() -> bool:
         """What another process does once they have been silent for long."""
         with databases[Region.GLOBAL].connect(autocommit=True) as connection:
             (dead,) = connection.execute(GIVE_UP).fetchone()
             assert dead >= 1  # a kill may find a service that has not begun
             connection.execute("select seda.reap_processes('30 seconds', now())")
+        return True
 
     try:
         outcome = asyncio.run(run(made, kills, 1.0, give_up_the_dead))

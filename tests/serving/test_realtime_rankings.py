@@ -74,6 +74,14 @@ async def test_a_friend_moves_the_list_and_no_friend_counts_twice(api, ranked, p
     assert item["social"]["count"] == 1
 
 
+@pytest.mark.parametrize("who_left", [0, 1])
+def test_who_is_a_friend_for_one_side_only_moves_nothing(ranked, pair, who_left) -> None:
+    ranked.world.sql("delete from seda.friends where user_id = %s", pair[who_left].id)
+    ranked.event(pair[1], "join", ranked.order(pair[0])[20])
+    assert ranked.rerank().people == 0
+    assert ranked.overlays() == []
+
+
 async def test_the_card_shows_the_score_that_its_place_rests_on(api, ranked, pair) -> None:
     ada, ben = pair
     ranked.event(ben, "join", ranked.order(ada)[20])
