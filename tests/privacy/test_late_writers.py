@@ -8,7 +8,7 @@ import pytest
 from seda.activity.snapshot import load_snapshot
 from seda.database.regions import Region
 from seda.notifications.outbox import Message, queue_pushes
-from seda.privacy.erasure import Places
+from seda.privacy.erasure import Places, nobody
 from seda.publishing.cards import ENTITY_TYPES
 from seda.publishing.generations import load_cards, load_recommendations, publish
 from tests.privacy.full_world import ask_for_deletion, run_jobs
@@ -58,6 +58,18 @@ def test_lists_of_a_run_that_was_under_way_are_not_served(
         assert run_jobs(places).jobs == {"delete completed": 1}
     assert ADA not in served(world)
     assert BEN in served(world)
+    # Nobody, who stands in a stored matrix where Ada stood, gets no vector and breaks no run.
+    world.sql(
+        "insert into seda.embedding_spaces (id, provider, model, dim, version, state) values "
+        "('s', 'local', 'm', 2, '1', 'active')"
+    )
+    for person in (nobody(UUID(int=1)), BEN):
+        world.sql(
+            "insert into seda.user_vectors (space_id, entity_id, embedding, content_hash) "
+            "values ('s', %s, '[1,0]', 'x')",
+            person,
+        )
+    assert world.sql("select entity_id from seda.user_vectors") == [(BEN,)]
     # A backfill from the same files, however late.
     again = loaded(database, "global-00", now=NOW)
     publish(database, again, entity_types=ENTITY_TYPES, now=NOW)
