@@ -24,7 +24,10 @@ OWNERS: Final = {
     "audit_log": "actor",
 }
 """Relation → the column that says whose row it is, where that is not `user_id`."""
-NOBODYS: Final = {"erased_people": "digests of who is gone, which lead back to nobody"}
+NOBODYS: Final = {
+    "erased_people": "digests of who is gone, which lead back to nobody",
+    "provider_credentials": "the platform's own keys",
+}
 """Relations of the data map in which nobody who can ask has a row → why."""
 KEPT: Final = frozenset({"audit_log", "playlists", "rooms", "erased_people"})
 """Relations whose rows stay when a person goes: the log knows digests only, and what somebody made
