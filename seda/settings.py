@@ -159,6 +159,11 @@ class Settings(BaseSettings):
         le=60_000,
         description="How long who left a room is still there: who comes back meanwhile never left.",
     )
+    sentry_dsn: SecretStr | None = Field(
+        None,
+        validation_alias="SENTRY_DSN",
+        description="Where errors are reported to, scrubbed; default: nowhere.",
+    )
     push_threshold: float = Field(0.8, ge=0, le=1, description="Lowest score that is worth a push.")
     fcm_service_account_file: Path | None = Field(
         None,
@@ -282,6 +287,10 @@ class Settings(BaseSettings):
     def cursor_secret(self) -> str:
         """What page cursors are signed with; random, once per home, when no secret is set."""
         return self._secret("cursor-secret", self.jwt_secret)
+
+    def download_secret(self) -> str:
+        """What links to exports are signed with; random, once per home, when no secret is set."""
+        return self._secret("download-secret", self.jwt_secret)
 
     def _secret(self, name: str, configured: SecretStr | None) -> str:
         if configured is not None:

@@ -32,6 +32,7 @@ from seda_assets.assets.links import (  # noqa: E402
     sealed_tokens,
 )
 from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
+from seda_assets.assets.privacy import privacy_requests  # noqa: E402
 from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
 from seda_assets.assets.read_models import published_lists  # noqa: E402
 from seda_assets.assets.realtime import realtime_rankings  # noqa: E402
@@ -60,12 +61,18 @@ from seda_assets.automation.jobs import (  # noqa: E402
     model_backfill,
     nightly,
     observe_sources,
+    privacy,
     realtime,
     token_upkeep,
 )
 from seda_assets.automation.links_sensor import imported_lists, provider_links  # noqa: E402
 from seda_assets.automation.notices import notices  # noqa: E402
 from seda_assets.automation.presence_sensor import presence_events  # noqa: E402
+from seda_assets.automation.privacy_sensor import privacy_jobs  # noqa: E402
+from seda_assets.automation.rewriting_job import (  # noqa: E402
+    rewrite_tables,
+    rewrite_tables_schedule,
+)
 from seda_assets.automation.schedules import schedules  # noqa: E402
 from seda_assets.automation.sensors import sensors  # noqa: E402
 from seda_assets.checks.suites import suite_checks  # noqa: E402
@@ -97,6 +104,7 @@ assets: list[dg.AssetsDefinition] = [
     provider_imports,
     announced_imports,
     sealed_tokens,
+    privacy_requests,
     canary_gate,
     online_kpis,
     retention,
@@ -130,14 +138,17 @@ def build_definitions(platform: Platform, *, code: Path = REPOSITORY) -> dg.Defi
             housekeeping,
             links,
             token_upkeep,
+            privacy,
+            rewrite_tables,
         ],
-        schedules=schedules,
+        schedules=[*schedules, rewrite_tables_schedule],
         sensors=[
             *sensors,
             presence_events,
             provider_links,
             imported_lists,
             canaries,
+            privacy_jobs,
             *notices,
         ],
         resources={"platform": platform, "io_manager": RegionalFiles(platform)},

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from fastapi import FastAPI
 
 from seda.database.regions import Databases, Region, api_login_url
+from seda.privacy.downloads import DownloadLinks
 from seda.settings import Settings
 from serving import (
     devices,
@@ -21,6 +22,7 @@ from serving import (
     metrics,
     onboarding,
     preferences,
+    privacy,
     problems,
     suppressions,
 )
@@ -30,6 +32,7 @@ from serving.cursors import Cursors
 from serving.demo import routes as demo
 from serving.documentation import problem_responses
 from serving.draining import Draining
+from serving.exports import ExportFiles
 from serving.impressions import ImpressionLog
 from serving.linking import Linking
 from serving.plain_reads import PlainReads
@@ -103,6 +106,7 @@ def create_app(
     app.include_router(preferences.router)
     app.include_router(devices.router)
     app.include_router(links.router)
+    app.include_router(privacy.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     if settings.offers_demo:
@@ -131,4 +135,6 @@ def _services(
         limits=limits,
         draining=draining,
         presence_linger=timedelta(milliseconds=settings.presence_linger_ms),
+        downloads=DownloadLinks(settings.download_secret(), clock),
+        exports=ExportFiles(settings),
     )

@@ -36,6 +36,8 @@ class Caller:
     """The person of a verified token; `sub` is canonical, as in `users.auth_user_id`."""
 
     sub: str
+    authenticated_at: float | None = field(default=None, compare=False)
+    """When they last proved who they are: the newest time in `amr`, seconds since 1970."""
 
     @property
     def claims(self) -> str:
@@ -185,7 +187,7 @@ class TokenVerifier:
         except (jwt.PyJWTError, ValueError, RecursionError) as problem:
             raise unauthorized("The token is not valid here: sign in again.") from problem
         self._check_times(claims)
-        return Caller(_canonical_subject(claims["sub"]))
+        return Caller(_canonical_subject(claims["sub"]), _newest_proof(claims.get("amr")))
 
     def _decoded(self, token: str, key: Any, algorithm: str) -> dict[str, Any]:
         """The claims of a token that the key signed; remembered, since neither ever changes.
@@ -226,6 +228,16 @@ def _seconds(value: Any) -> float:
     if not is_number or not -_LAST_SECOND < value < _LAST_SECOND:
         raise unauthorized("The token's times are not numbers: sign in again.")
     return float(value)
+
+
+def _newest_proof(methods: Any) -> float | None:
+    """Of Supabase's `amr`, a list of {method, timestamp}; anything else proves nothing."""
+    times = [
+        each["timestamp"]
+        for each in (methods if isinstance(methods, list) else ())
+        if isinstance(each, dict) and type(each.get("timestamp")) in (int, float)
+    ]
+    return max((float(time) for time in times if abs(time) < _LAST_SECOND), default=None)
 
 
 def _canonical_subject(sub: str) -> str:

@@ -16,6 +16,7 @@ from serving.problems import MEDIA_TYPE
 _PROBLEMS = {
     400: ("Bad cursor or malformed JSON.", "bad_cursor", "Bad Request"),
     401: ("No valid token.", "unauthorized", "Unauthorized"),
+    403: ("A fresh sign-in is asked for, or a link is not ours.", "invalid_link", "Forbidden"),
     404: ("Nothing, or nobody, of that name.", "unknown_person", "Not Found"),
     405: ("The path does not take that method.", "method_not_allowed", "Method Not Allowed"),
     408: ("The body did not arrive in time.", "body_too_slow", "Request Timeout"),

@@ -101,6 +101,7 @@ async def answer(services: Services, caller: Caller, wanted: Wanted, request_id:
     except ProblemError as problem:
         if problem.status == 404:
             services.directory.forget(caller)
+            await services.directory.region_of(caller)  # 410, if they have been erased
         raise
     shown = 0 if start is None else start.shown
     served = ServedPage(page.user_id, endpoint, request_id, reader.now, shown + 1, page.items)

@@ -9,9 +9,9 @@ import asyncpg
 
 from seda.database.regions import Region
 from serving.authentication import Caller
-from serving.problems import DatabaseUnavailableError, ProblemError
+from serving.problems import DatabaseUnavailableError
 from serving.services import Services
-from serving.session import person_session, unknown_person
+from serving.session import account_deleted, person_session, unknown_person
 
 _ME = """
     select id, deleted_at is not null as deleted from seda.users
@@ -50,6 +50,7 @@ async def listener_session(
         me = await connection.fetchrow(_ME)
         if me is None:
             services.directory.forget(caller)
+            await services.directory.region_of(caller)  # 410, if they have been erased
             raise unknown_person()
         if me["deleted"]:
             raise account_deleted()
@@ -66,8 +67,3 @@ async def region_session(
             yield connection
     except _PASSING as problem:
         raise DatabaseUnavailableError(region) from problem
-
-
-def account_deleted() -> ProblemError:
-    """410: the person has left."""
-    return ProblemError(410, "account_deleted", "This account has been deleted.")

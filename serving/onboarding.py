@@ -22,9 +22,10 @@ from serving.authentication import Caller
 from serving.bodies import AsText, Body, Language, Line, TimeZone
 from serving.documentation import FEED_EXAMPLE, FeedPage
 from serving.genres import ThreeGenres, refuse_unknown_genres
-from serving.listener import account_deleted, region_session
+from serving.listener import region_session
 from serving.problems import ProblemError
 from serving.services import Services, WithCaller, WithServices
+from serving.session import account_deleted
 
 router = APIRouter(tags=["onboarding"])
 
@@ -123,6 +124,8 @@ async def onboarding(
     await _refuse(services, caller, region, body)
     async with region_session(services, caller, Region.GLOBAL) as connection:
         entry = await connection.fetchrow(_REGISTER, region)
+    if entry is None:  # erased while this request was under way
+        raise account_deleted()
     user_id, region = UUID(int=entry["user_id"].int), Region(entry["region"])
     async with region_session(services, caller, region) as connection:
         new = await _write(connection, user_id, body)

@@ -19,7 +19,9 @@ from typing import Any
 import uvicorn
 
 from seda.errors import SedaError
+from seda.observability.error_reports import configure_error_reports
 from seda.observability.logs import configure_logs
+from seda.settings import load_settings
 from serving.connections import BoundedHttp
 from serving.draining import Draining
 
@@ -104,6 +106,9 @@ def serve(
     except SedaError as problem:
         sys.exit(str(problem))  # to stderr, with status 1
     configure_logs()
+    settings = load_settings()
+    if settings.sentry_dsn is not None:
+        configure_error_reports(settings.sentry_dsn.get_secret_value(), settings.env)
     config = uvicorn.Config(
         app,
         loop="uvloop",

@@ -10,9 +10,11 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from seda.database.regions import Region
+from seda.privacy.downloads import DownloadLinks
 from serving.authentication import Caller, TokenVerifier
 from serving.cursors import Cursors
 from serving.draining import Draining
+from serving.exports import ExportFiles
 from serving.impressions import ImpressionLog
 from serving.pools import Pools
 from serving.problems import unauthorized
@@ -40,6 +42,8 @@ class Services:
     limits: RateLimits
     draining: Draining
     presence_linger: timedelta
+    downloads: DownloadLinks
+    exports: ExportFiles
 
     async def verified(self, token: str) -> Caller:
         """The person whose token it is, counted.

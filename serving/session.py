@@ -63,16 +63,22 @@ class RegionDirectory:
         """The caller's region.
 
         Raises:
-            ProblemError: 404, nobody was registered with this token's subject.
+            ProblemError: 404, nobody was registered with this token's subject; 410, who was has
+                been erased.
         """
         entry = self._entries.get(caller.sub)
         if entry is not None and entry.until > self._clock():
             note_region(entry.region)
             return entry.region
+        gone = False
         async with person_session(self._pools, Region.GLOBAL, caller) as connection:
             found = await connection.fetchval(
                 "select region from seda.region_directory where auth_user_id = $1", caller.sub
             )
+            if found is None:
+                gone = await connection.fetchval("select seda.caller_is_gone()")
+        if gone:
+            raise account_deleted()
         if found is None:
             # Not remembered: the person may finish onboarding a second from now.
             raise unknown_person()
@@ -86,6 +92,11 @@ class RegionDirectory:
     def forget(self, caller: Caller) -> None:
         """Ask the database again next time: the person was not where the entry said."""
         self._entries.pop(caller.sub, None)
+
+
+def account_deleted() -> ProblemError:
+    """410: the person has left."""
+    return ProblemError(410, "account_deleted", "This account has been deleted.")
 
 
 def unknown_person() -> ProblemError:

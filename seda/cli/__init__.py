@@ -17,6 +17,7 @@ from seda.cli import (
     models,
     notices,
     people,
+    privacy,
     replay,
     running,
     state,
@@ -53,6 +54,8 @@ app.command("embed-server")(embedding.embed_server)
 app.add_typer(embeddings.embeddings, name="embeddings")
 app.command("mock-providers")(embedding.mock_providers)
 app.command()(replay.replay)
+app.add_typer(privacy.privacy, name="privacy")
+app.add_typer(privacy.audit, name="audit")
 app.command()(people.token)
 app.add_typer(keys.keys, name="keys")
 app.command()(notices.notices)

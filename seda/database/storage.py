@@ -8,6 +8,7 @@ than read. What is served to people is rows of the database, not files.
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -107,6 +108,34 @@ class RegionalStorage:
             raise NotStoredError(f"{self!r} has no {key}: run what makes it first.") from problem
         except ValueError as problem:
             raise UnstorableArrayError(f"{key} in {self!r} is no file of arrays.") from problem
+
+    def put_bytes(self, key: str, content: bytes) -> None:
+        """Store a file as it is, atomically."""
+        obstore.put(self._store, _checked(key), content)
+
+    def get_bytes(self, key: str) -> bytes:
+        """A file as it is.
+
+        Raises:
+            NotStoredError: nothing is there.
+        """
+        try:
+            return bytes(obstore.get(self._store, _checked(key)).bytes())
+        except (FileNotFoundError, IsADirectoryError) as problem:
+            raise NotStoredError(f"{self!r} has no {key}.") from problem
+
+    def modified_at(self, key: str) -> datetime | None:
+        """When a file was written last; None where there is none."""
+        try:
+            return obstore.head(self._store, _checked(key))["last_modified"]
+        except FileNotFoundError:
+            return None
+
+    def signed_url(self, key: str, lifetime: timedelta) -> str | None:
+        """An address that opens one file for a while, to whoever has it; None on this machine."""
+        if not isinstance(self._store, S3Store):
+            return None
+        return obstore.sign(self._store, "GET", _checked(key), lifetime)
 
     def exists(self, key: str) -> bool:
         """Whether something is stored under the key."""

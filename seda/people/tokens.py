@@ -4,6 +4,7 @@ In production the identity provider mints them; verification lives with the serv
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import jwt
@@ -34,6 +35,7 @@ def token_of(settings: Settings, sub: UUID, lifetime: timedelta, now: datetime) 
         lifetime=lifetime,
         now=now,
         issuer=settings.jwt_issuer,
+        authenticated_at=now,
     )
 
 
@@ -45,15 +47,21 @@ def mint_token(
     lifetime: timedelta,
     now: datetime,
     issuer: str | None = None,
+    authenticated_at: datetime | None = None,
 ) -> str:
-    """An HS256 token of the person whose `users.auth_user_id` is `sub`, valid from `now`."""
-    claims = {
+    """An HS256 token of the person whose `users.auth_user_id` is `sub`, valid from `now`.
+
+    `authenticated_at`: when they proved who they are, as the claim `amr` tells it.
+    """
+    claims: dict[str, Any] = {
         "sub": str(sub),
         "aud": audience,
         "role": "authenticated",
         "iat": int(now.timestamp()),
         "exp": int((now + lifetime).timestamp()),
     }
+    if authenticated_at is not None:
+        claims["amr"] = [{"method": "password", "timestamp": int(authenticated_at.timestamp())}]
     if issuer is not None:
         claims["iss"] = issuer
     return jwt.encode(claims, secret, algorithm="HS256")

@@ -24,7 +24,10 @@ _kpis = dg.AssetSelection.groups("kpis")
 _housekeeping = dg.AssetSelection.assets("retention")
 # What a provider is slow to answer must not hold the night up.
 _linked_accounts = dg.AssetSelection.assets(["seda", "provider_imports"], "sealed_tokens")
-_everything = dg.AssetSelection.all() - _measurements - _kpis - _housekeeping - _linked_accounts
+_requests = dg.AssetSelection.assets("privacy_requests")
+_everything = (
+    dg.AssetSelection.all() - _measurements - _kpis - _housekeeping - _linked_accounts - _requests
+)
 
 nightly = dg.define_asset_job(
     "nightly",
@@ -109,6 +112,14 @@ token_upkeep = dg.define_asset_job(
     description="Keys are rotated after 90 days, and what older ones wrap is wrapped again.",
     executor_def=dg.in_process_executor,
     tags={_LONGEST: str(_HOUR), "seda/cadence": "nightly", **_BATCH},
+)
+
+privacy = dg.define_asset_job(
+    "privacy",
+    selection=_requests,
+    description="Exports and deletions that people asked for.",
+    executor_def=dg.in_process_executor,
+    tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "on request", PRIORITY: "5"},
 )
 
 observe_sources = dg.define_asset_job(

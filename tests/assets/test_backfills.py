@@ -43,12 +43,15 @@ from tests.assets.small_world import SmallWorld, small_world
 
 RANKING = {RANKED, *PUBLISHED}
 GLOBAL = tuple(f"global-{index:02d}" for index in range(8))
-_GENERATIONS = "select shard, count(*) from seda.generations group by shard"
+_GENERATIONS = (
+    "select shard, count(*) from seda.generations where published_at is not null group by shard"
+)
 _REFUSED = """
     create function seda.refuse() returns trigger language plpgsql as
         $$ begin raise exception 'the disk is full'; end $$;
-    create trigger refuse before insert on seda.generations for each row
+    create trigger refuse before insert or update on seda.generation_pointer for each row
         when (new.shard = '{}') execute function seda.refuse()"""
+_ACCEPTED = "drop trigger refuse on seda.generation_pointer; drop function seda.refuse()"
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +133,7 @@ def test_a_new_version_is_computed_by_one_backfill_which_a_failure_only_interrup
     told = run_backfill(world.platform, world.instance, backfill)
     assert not told.success
     assert "the disk is full" in told.failed[0][1]
-    world.sql("drop trigger refuse on seda.generations; drop function seda.refuse()")
+    world.sql(_ACCEPTED)
 
     rest = plan(world.platform, world.instance)
     assert rest.shards == GLOBAL[5:]
@@ -156,7 +159,9 @@ def test_on_a_cluster_each_shard_is_a_run_and_one_that_fails_stops_no_other(
         world.platform.settings.model_copy(update={"runs": "per-shard"}), now=world.platform.now()
     )
     told = run_backfill(cluster, world.instance, backfill)
-    world.sql("drop trigger refuse on seda.generations; drop function seda.refuse()", Region.EU)
+    world.sql(
+        "drop trigger refuse on seda.generation_pointer; drop function seda.refuse()", Region.EU
+    )
     assert [run.shards for run in told.done] == [("eu-01", "eu-01")]
     assert [run.shards for run, _ in told.failed] == [("eu-00", "eu-00")]
     assert set(outdated_shards(world.platform)) == {"eu-00"}

