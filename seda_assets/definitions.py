@@ -31,6 +31,7 @@ from seda_assets.assets.links import (  # noqa: E402
     provider_imports,
     sealed_tokens,
 )
+from seda_assets.assets.listening import merged_listens  # noqa: E402
 from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
 from seda_assets.assets.privacy import privacy_requests  # noqa: E402
 from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
@@ -81,6 +82,7 @@ from seda_assets.regional_files import RegionalFiles  # noqa: E402
 
 assets: list[dg.AssetsDefinition] = [
     *entity_vector_assets,
+    merged_listens,
     interaction_matrices,
     taste_vectors,
     learned_rankers,

@@ -5,6 +5,7 @@ from time import perf_counter
 import dagster as dg
 
 from seda.activity.snapshot import RegionSnapshot, load_snapshot
+from seda_assets.assets.listening import MERGED_LISTENS
 from seda_assets.automation.freshness import HOURLY
 from seda_assets.automation.partitions import LISTS
 from seda_assets.resources import Platform
@@ -16,7 +17,7 @@ _SOURCES = (
 
 
 @dg.asset(
-    deps=[dg.AssetKey(["seda", source]) for source in _SOURCES],
+    deps=[*(dg.AssetKey(["seda", source]) for source in _SOURCES), MERGED_LISTENS],
     group_name="collaborative",
     owners=["team:recommendations"],
     kinds={"python", "numpy"},

@@ -16,6 +16,7 @@ from seda.database.sql_models import (
 from seda.privacy.datamap import data_map, holds_people
 from seda.settings import REPOSITORY
 from seda_assets.assets.column_schemas import stored_columns
+from seda_assets.assets.listening import MERGED_LISTENS
 from seda_assets.assets.samples import sample_rows
 from seda_assets.automation.freshness import HOURLY, NIGHTLY
 from seda_assets.resources import Platform
@@ -44,6 +45,11 @@ def _checks(model: SqlModel) -> dict[str, str]:
     return checks
 
 
+def _deps(model: SqlModel) -> list[dg.AssetKey]:
+    deps = [_key(relation) for relation in sorted(model.dependencies)]
+    return [*deps, MERGED_LISTENS] if "seda.activity_counts" in model.dependencies else deps
+
+
 def _lineage(model: SqlModel) -> dg.TableColumnLineage:
     return dg.TableColumnLineage(
         {
@@ -64,7 +70,7 @@ def _asset(model: SqlModel) -> dg.AssetsDefinition:
         specs=[
             dg.AssetSpec(
                 key,
-                deps=[_key(relation) for relation in sorted(model.dependencies)],
+                deps=_deps(model),
                 description=model.header.description,
                 group_name=model.header.group,
                 owners=[model.header.owner],

@@ -52,7 +52,11 @@ hourly = dg.define_asset_job(
         *(model.relation.split(".") for model in MODELS.values() if model.layer != KPIS)
     )
     | dg.AssetSelection.assets(
-        "interaction_matrices", "taste_vectors", "embedding_spend", "embedding_breakers"
+        "merged_listens",
+        "interaction_matrices",
+        "taste_vectors",
+        "embedding_spend",
+        "embedding_breakers",
     ),
     description="Popularity and summaries, the taste vectors that follow, and spend.",
     executor_def=dg.in_process_executor,
