@@ -25,6 +25,7 @@ from seda.links.oauth import challenge_of, new_verifier
 from seda.links.summaries import staged
 from seda.links.syncing import link_place
 from serving.bodies import Body
+from serving.documentation import problem_responses
 from serving.linking import (
     ATTEMPT_SECONDS,
     COOKIE,
@@ -116,6 +117,11 @@ class SessionImport(Body):
     user_token: SecretStr = Field(min_length=16, max_length=4096)
 
 
+_REQUEST = {
+    "requestBody": {
+        "content": {"application/json": {"example": {"user_token": "Agz5N7iM0kL2pQ8s…"}}}
+    }
+}
 _LINK_EXAMPLE = {
     "provider": "spotify",
     "state": "linked",
@@ -226,6 +232,7 @@ async def callback(
     responses=_responses(
         202, Link, _LINK_EXAMPLE | {"provider": "apple", "state": "pending"}, "Read; to be mapped."
     ),
+    openapi_extra=_REQUEST,
 )
 async def session_import(
     services: WithServices, caller: WithCaller, linking: WithLinking, body: SessionImport
@@ -257,7 +264,7 @@ async def session_import(
     summary="Look again now",
     responses={
         **_responses(202, Link, _LINK_EXAMPLE, "It is looked at within seconds."),
-        409: {"description": "Looked at within the last minute, or to be linked again."},
+        **problem_responses(409),
     },
 )
 async def sync(services: WithServices, caller: WithCaller, provider: ByCode) -> Response:

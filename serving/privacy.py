@@ -76,6 +76,7 @@ _ANSWER: dict[str, Any] = {"model": Job, "content": {"application/json": {"examp
 _ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {**_ANSWER, "description": "The job; asked for again while it is open, the same."}
 }
+_DELETION = {"scope": "imports"}
 _ZIP: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/zip": {}}, "description": "The ZIP."},
     **problem_responses(403, 410),
@@ -96,6 +97,7 @@ async def export_data(services: WithServices, caller: WithCaller) -> Response:
     status_code=202,
     summary="Delete imports, or the account",
     responses={**_ACCEPTED, **problem_responses(403)},
+    openapi_extra={"requestBody": {"content": {"application/json": {"example": _DELETION}}}},
 )
 async def delete_imports(
     services: WithServices, caller: WithCaller, body: Deletion | None = None

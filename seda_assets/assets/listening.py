@@ -4,8 +4,10 @@ from hashlib import blake2b
 from time import perf_counter
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from seda.activity.merging import merge_listens
+from seda_assets.assets.sources import observe
 from seda_assets.automation.freshness import HOURLY
 from seda_assets.resources import Platform
 
@@ -21,7 +23,9 @@ MERGED_LISTENS = dg.AssetKey("merged_listens")
     tags={"seda/layer": "activity"},
     freshness_policy=HOURLY,
 )
-def merged_listens(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+def merged_listens(
+    context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+) -> dg.MaterializeResult:
     """Listens of thirty seconds and more, added to `activity_counts` by person, entity and day:
     each event once. The version of this asset is how far it has read, so where nobody listened
     nothing after it is stale."""
@@ -32,6 +36,16 @@ def merged_listens(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult
         found = {"events": merged.events, "rows": merged.rows, "watermark": merged.watermark}
         metadata |= {f"{name}_{database.region}": count for name, count in found.items()}
         metadata[f"seconds_{database.region}"] = perf_counter() - started
+    # What comes after reads the counts as they are now, not as they were observed before.
+    now_there = observe(platform, "activity_counts")
+    assert now_there.data_version is not None
+    context.log_event(
+        dg.AssetObservation(
+            dg.AssetKey(["seda", "activity_counts"]),
+            metadata=now_there.metadata,
+            tags={DATA_VERSION_TAG: now_there.data_version.value},
+        )
+    )
     read = [metadata[f"watermark_{database.region}"] for database in platform.databases]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(blake2b(repr(read).encode(), digest_size=8).hexdigest()),

@@ -104,7 +104,8 @@ realtime = dg.define_asset_job(
 
 links = dg.define_asset_job(
     "links",
-    selection=dg.AssetSelection.assets(["seda", "provider_imports"]),
+    # Checked with the sources, each hour: the library of the checks takes seconds to load.
+    selection=dg.AssetSelection.assets(["seda", "provider_imports"]).without_checks(),
     description="Linked accounts are read, mapped to the catalogue, and tastes follow.",
     executor_def=dg.in_process_executor,
     tags={_LONGEST: str(_HOUR), "seda/cadence": "on change", **_SCHEDULED},
@@ -128,7 +129,11 @@ privacy = dg.define_asset_job(
 
 observe_sources = dg.define_asset_job(
     "observe_sources",
-    selection=dg.AssetSelection.groups("sources", include_sources=True) | served_age,
+    selection=dg.AssetSelection.groups("sources", include_sources=True)
+    | dg.AssetSelection.checks(
+        dg.AssetCheckKey(dg.AssetKey(["seda", "provider_imports"]), "contents")
+    )
+    | served_age,
     description="Row counts and versions of every source, their checks, and the age of what is "
     "served.",
     executor_def=dg.in_process_executor,

@@ -82,4 +82,13 @@ SOURCES = (
         contents(Never("who asked for deletion is gone after 30 days",
                        "t.purged_at is null and t.created_at < {now} - interval '30 days'")),
     )),
+    Suite("model_registry", (
+        contents(Never("one version of a model is active",
+                       "t.stage = 'active' and exists (select from seda.model_registry o "
+                       "where o.name = t.name and o.version <> t.version "
+                       "and o.stage = 'active')")),
+    )),
+    Suite("provider_imports", (
+        contents(Never("no more artists are matched than came", "t.matched_artists > t.artists")),
+    )),
 )  # fmt: skip

@@ -67,7 +67,7 @@ def _activate(world: SmallWorld, version: str, region: Region = Region.GLOBAL) -
     with world.platform.databases[region].transaction() as connection:
         active = get_active(connection, BLEND)
         register(connection, ModelVersion(BLEND, version, active.kind, active.config), {})
-        promote(connection, BLEND, version)
+        promote(connection, BLEND, version, now=world.platform.now())
 
 
 def _observe(world: SmallWorld) -> None:

@@ -53,7 +53,7 @@ def _activate(platform: Platform, version: str) -> None:
     with platform.databases[Region.GLOBAL].transaction() as connection:
         active = get_active(connection, BLEND)
         register(connection, ModelVersion(BLEND, version, active.kind, active.config), {})
-        promote(connection, BLEND, version)
+        promote(connection, BLEND, version, now=platform.now())
 
 
 def test_a_new_version_is_proposed_once_with_what_is_to_be_run(platform, instance) -> None:

@@ -22,7 +22,6 @@ _METRIC = re.compile(r"(?<![:\w])seda_\w+")
 _LABELS = re.compile(r"(seda_\w+)\{([^}]*)\}")
 _GROUPED = re.compile(r"by \(([^)]*)\) \(+(?:rate\()?(seda_\w+)")
 _RECORDED = re.compile(r"seda:\w+:\w+")
-NOW = datetime.now(UTC)
 
 
 def rules() -> list[dict[str, Any]]:
@@ -53,14 +52,15 @@ def told(text: str) -> dict[str, set[str]]:
 
 async def exported(api: Api, world: World) -> dict[str, set[str]]:
     """What both services tell once there is something to tell."""
+    now = datetime.now(UTC)
     world.sql(
         "insert into seda.circuit_breakers (provider, phase, since) values ('openai', 'open', %s)",
-        NOW,
+        now,
     )
     world.sql(
         "insert into seda.embedding_spend (provider, model, job, state, tokens, usd, worker, "
         "reserved_at, expires_at, outcome, latency_seconds, answered_at) values "
-        "('openai', 'm', 'j', 'settled', 5, 1.25, 'w', %s, %s, 'ok', 0.2, %s)", NOW, NOW, NOW,
+        "('openai', 'm', 'j', 'settled', 5, 1.25, 'w', %s, %s, 'ok', 0.2, %s)", now, now, now,
     )  # fmt: skip
     world.sql(
         "insert into seda.users (id, role) values "
@@ -69,7 +69,7 @@ async def exported(api: Api, world: World) -> dict[str, set[str]]:
     world.sql(
         "insert into seda.embedding_budget_overrides (approver_id, reason, cap_usd, created_at, "
         "expires_at) values ('00000000-0000-0000-0000-00000000aaaa', 'a launch in May', 2000, %s, "
-        "%s::timestamptz + interval '1 day')", NOW, NOW,
+        "%s::timestamptz + interval '1 day')", now, now,
     )  # fmt: skip
     world.sql(
         "insert into seda.embedding_spaces (id, provider, model, dim, version, region, state) "
@@ -78,12 +78,12 @@ async def exported(api: Api, world: World) -> dict[str, set[str]]:
     world.sql(
         "insert into seda.embedding_queue (space_id, entity_type, entity_id, content_hash, reason, "
         "enqueued_at, retry_at) values ('s', 'artist', gen_random_uuid(), 'h', 'breaker', %s, %s)",
-        NOW, NOW,
+        now, now,
     )  # fmt: skip
     world.sql(
         "insert into seda.vector_indexes (space_id, entity_type, colour, vectors, breadths, "
         "recalls, build_seconds, built_at, latencies_ms) "
-        "values ('s', 'artist', 'blue', 1, '{64}', '{1}', 1, %s, '{4, 8, 300}')", NOW,
+        "values ('s', 'artist', 'blue', 1, '{64}', '{1}', 1, %s, '{4, 8, 300}')", now,
     )  # fmt: skip
     await api.page("/feed", world.person("Ada"))
     first = (await api.get("/metrics")).text
