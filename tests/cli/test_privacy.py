@@ -4,6 +4,7 @@ from uuid import uuid4
 
 from seda.database.regions import Databases, Region
 from tests.cli.cli_runs import Seda, sentence
+from tests.privacy.full_world import settle
 
 
 def test_an_account_is_deleted_proved_to_be_gone_and_found_where_it_is_not(
@@ -28,6 +29,7 @@ def test_an_account_is_deleted_proved_to_be_gone_and_found_where_it_is_not(
     assert before.returncode == 3
     assert "LEFT  eu database: seda.users (1 rows)" in before.stdout
     assert "ada@example.org" not in before.stdout
+    settle(databases)
     ran = seda_here("privacy", "run")
     assert ran.returncode == 0, ran.stderr
     assert "Jobs: 1 delete completed." in ran.stdout

@@ -143,11 +143,11 @@ async def test_what_was_shown_and_answered_is_summed_up_by_arm(api: Api, canary,
 def test_real_time_rankings_stand_on_the_list_of_the_persons_arm(world: World) -> None:
     ranked = RankedWorld(world, rooms=20)
     with running_canary(world, ranked.rooms[:3]) as canary:
-        ours = ranked.publish(canary.ada, listed=15)
+        ours = ranked.publish(canary.ada, listed=20)
         world.sql("update seda.generations set arm = 'canary', experiment = %s "
                   "where generation = %s", canary.experiment.name, ours)  # fmt: skip
         world.sql("update seda.generation_pointer set generation = %s where arm = 'canary'", ours)
-        theirs = ranked.publish(canary.ada, canary.ben, listed=15)
+        theirs = ranked.publish(canary.ada, canary.ben, listed=20)
         friend = world.person("Cem")
         world.befriend(friend, canary.ada, canary.ben)
         ranked.event(friend, "join", ranked.rooms[10])

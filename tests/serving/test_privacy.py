@@ -15,6 +15,7 @@ from seda.people.tokens import mint_token
 from seda.privacy.erasure import Places
 from seda.privacy.notices import LocalMail
 from seda.privacy.running import run_privacy_jobs
+from tests.privacy.full_world import settle
 from tests.serving.serving_world import Api, Listener, World, names, open_api
 
 
@@ -46,6 +47,7 @@ def work(world: World, now: datetime | None = None) -> Any:
     def clock() -> datetime:
         return now or datetime.now(UTC)
 
+    settle(world.databases)
     places = Places(world.databases, storages(world.settings))
     return run_privacy_jobs(places, LocalMail(world.settings.home_directory(), clock), clock)
 
