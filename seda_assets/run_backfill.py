@@ -102,10 +102,12 @@ def launch(backfill: Backfill, port: int, title: str) -> str:
     Raises:
         BackfillRefusedError: with what Dagster said.
     """
-    asset = [{"assetKey": {"path": list(key.path)}} for key in sorted(backfill.shared)]
+    asset: list[dict[str, object]] = [
+        {"assetKey": {"path": list(key.path)}} for key in sorted(backfill.shared)
+    ]
     ranges = {"ranges": [{"start": key, "end": key} for key in backfill.shards]}
     asset += [
-        {"assetKey": {"path": list(key.path)}, "partitions": ranges}  # type: ignore[dict-item]
+        {"assetKey": {"path": list(key.path)}, "partitions": ranges}
         for key in sorted(backfill.by_shard)
     ]
     params = {

@@ -8,6 +8,7 @@ the power that the data have: "not enough data" is a verdict.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import SupportsFloat
 
 from seda.experiments.operations import Operations
 from seda.experiments.sequential import (
@@ -245,7 +246,7 @@ def _bounded(quality: Quality, bound: float, control: RatioSums, canary: RatioSu
     )  # fmt: skip
 
 
-def _known(amount: object) -> float | None:
+def _known(amount: SupportsFloat) -> float | None:
     """None for what is no number."""
-    number = float(amount)  # type: ignore[arg-type]
+    number = float(amount)
     return number if abs(number) < float("inf") else None

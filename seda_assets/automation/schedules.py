@@ -1,6 +1,7 @@
-"""Nightly and hourly cadences; they ship running, on UTC."""
+"""When each job runs by the clock, on UTC; every schedule ships running."""
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from seda_assets.automation.jobs import (
     all_shards,
@@ -14,94 +15,33 @@ from seda_assets.automation.jobs import (
 )
 
 
-@dg.schedule(
-    job=nightly,
-    cron_schedule="15 2 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Everything, in one run over all user shards."""
-    return dg.RunRequest(run_key=_key("nightly", context), tags=all_shards())
+def _at(
+    cron: str, job: UnresolvedAssetJobDefinition, says: str, *, over_shards: bool = False
+) -> dg.ScheduleDefinition:
+    """A schedule named after its job; `over_shards`: one run over all user shards."""
 
+    @dg.schedule(
+        name=f"{job.name}_schedule",
+        description=says,
+        job=job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        # The scheduled moment, so that a daemon that restarts does not run it twice.
+        key = f"{job.name}-{context.scheduled_execution_time:%Y%m%dT%H%M}"
+        return dg.RunRequest(run_key=key, tags=all_shards() if over_shards else {})
 
-@dg.schedule(
-    job=evaluation,
-    cron_schedule="15 4 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-def evaluation_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """What the night's lists are worth."""
-    return dg.RunRequest(run_key=_key("evaluation", context))
-
-
-@dg.schedule(
-    job=kpis,
-    cron_schedule="30 1 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-def kpis_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """What yesterday came to, and the days before, of which apps told since."""
-    return dg.RunRequest(run_key=_key("kpis", context))
-
-
-@dg.schedule(
-    job=housekeeping,
-    cron_schedule="15 5 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-def housekeeping_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """What was kept for long enough, when the night's runs have read it."""
-    return dg.RunRequest(run_key=_key("housekeeping", context))
-
-
-@dg.schedule(
-    job=hourly,
-    cron_schedule="45 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-def hourly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Popularity, summaries and taste vectors."""
-    return dg.RunRequest(run_key=_key("hourly", context), tags=all_shards())
-
-
-@dg.schedule(
-    job=observe_sources,
-    cron_schedule="40 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-def observe_sources_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """What the sources hold, just before the hourly run reads them."""
-    return dg.RunRequest(run_key=_key("observe", context))
-
-
-@dg.schedule(
-    job=token_upkeep,
-    cron_schedule="5 1 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-def token_upkeep_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """The keys of people's tokens, before they are too old."""
-    return dg.RunRequest(run_key=_key("tokens", context))
-
-
-def _key(cadence: str, context: dg.ScheduleEvaluationContext) -> str:
-    # The scheduled moment, so that a daemon that restarts does not run it twice.
-    return f"{cadence}-{context.scheduled_execution_time:%Y%m%dT%H%M}"
+    return schedule
 
 
 schedules = [
-    nightly_schedule,
-    evaluation_schedule,
-    hourly_schedule,
-    observe_sources_schedule,
-    kpis_schedule,
-    housekeeping_schedule,
-    token_upkeep_schedule,
+    _at("40 * * * *", observe_sources, "What the sources hold, before the hourly run reads them."),
+    _at("45 * * * *", hourly, "Popularity, summaries and taste vectors.", over_shards=True),
+    _at("5 1 * * *", token_upkeep, "The keys of people's tokens, before they are too old."),
+    _at("30 1 * * *", kpis, "What yesterday came to, and the days of which apps told since."),
+    _at("15 2 * * *", nightly, "Everything, in one run over all user shards.", over_shards=True),
+    _at("15 4 * * *", evaluation, "What the night's lists are worth."),
+    _at("15 5 * * *", housekeeping, "What was kept for long enough, when the night has read it."),
 ]

@@ -26,7 +26,9 @@ create function seda.record_impressions(
     recommendation_ids text[], entity_ids text[],
     with_friends text[] default null
 ) returns void
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = ''
+-- A plan that was made while a partition was empty is kept: it must not read the whole of it.
+set enable_seqscan = off as $$
 begin
     -- One at a time opens one partition.
     for page in 1 .. cardinality(user_ids) loop
