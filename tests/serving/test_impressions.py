@@ -215,7 +215,7 @@ def test_a_killed_process_loses_no_page_that_a_client_received(world: World) -> 
 
 
 def test_what_every_page_asks_of_the_database_is_planned_once(world: World) -> None:
-    """Planned anew for each call it takes twice the time; a function that is replaced forgets it."""
+    """Planned anew for each call it takes twice the time; who replaces a function says it again."""
     called = re.findall(r"seda\.(\w+)\(", _PERSONAL + _RECORD)
     kept = world.sql(
         "select proname from pg_proc where pronamespace = 'seda'::regnamespace "
