@@ -26,6 +26,9 @@ from serving.connections import BoundedHttp
 from serving.draining import Draining
 
 GRACE_SECONDS = 10
+KEEP_ALIVE_SECONDS = 75
+"""Longer than load balancers and proxies keep a connection (60 s): who of the two closes it first
+decides whether a request can meet a closed door."""
 LAST_REQUESTS_SECONDS = 0.2
 
 
@@ -124,6 +127,7 @@ def serve(
         ws_per_message_deflate=False,
         ws_ping_interval=None,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     # What is loaded by now stays: the collector need not walk it again and again under load.
     gc.collect()

@@ -34,6 +34,43 @@ async def test_a_database_behind_the_code_is_not_ready(api, world: World, region
     assert (await api.get("/readyz")).status_code == 200
 
 
+@pytest.mark.parametrize("region", list(Region))
+async def test_a_database_that_takes_no_writes_is_not_ready(world: World, region: Region) -> None:
+    """No page can be recorded there, so none can be shown."""
+    ((name,),) = world.sql("select current_database()", region=region)
+    world.sql(f'alter database "{name}" set default_transaction_read_only = on', region=region)
+    try:
+        async with open_api(world) as api:
+            ready = await api.get("/readyz")
+    finally:
+        world.sql(f'alter database "{name}" reset default_transaction_read_only', region=region)
+    assert ready.status_code == 503
+    states = ready.json()["databases"]
+    assert states.pop(region).startswith("read-only")
+    assert set(states.values()) == {"ready"}
+
+
+async def test_what_every_feed_needs_is_asked_for(api, world: World) -> None:
+    ((record,),) = world.sql(
+        "select oid::regprocedure::text from pg_proc where proname = 'record_impressions'"
+    )
+    for right, who in (
+        (f"execute on function {record}", "seda_api"),
+        ("select on seda.region_directory", "authenticated"),
+    ):
+        world.sql(f"revoke {right} from {who}")
+        try:
+            refused = await api.get("/readyz")
+        finally:
+            world.sql(f"grant {right} to {who}")
+        assert refused.status_code == 503
+        assert refused.json()["databases"] == {
+            "global": "not migrated, or a grant is missing",
+            "eu": "ready",
+        }
+    assert (await api.get("/readyz")).status_code == 200
+
+
 async def test_without_keys_that_verify_tokens_nothing_is_ready(world: World) -> None:
     settings = world.settings.model_copy(update={"jwks_url": "http://127.0.0.1:9/jwks.json"})
     async with open_api(world, settings=settings) as api:
