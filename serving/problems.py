@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +23,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
+MOST_ERRORS = 20
+"""Of one body, that are told."""
+LONGEST_NAME = 64
 
 # What passes by itself: too slow, locked, out of memory or connections, read-only after a failover.
 _PASSING = (
@@ -222,10 +226,14 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
             415, "not_json", "Send the body as JSON, with Content-Type: application/json."
         )
     else:
-        # Where and why, never the value itself: it may be personal.
+        # Where and why, never the value itself: it may be personal. The names of members that we do
+        # not know are the client's: neither they nor their number may make a long answer.
         errors = [
-            {"location": ".".join(str(part) for part in each["loc"]), "message": each["msg"]}
-            for each in error.errors()
+            {
+                "location": ".".join(str(part)[:LONGEST_NAME] for part in each["loc"]),
+                "message": each["msg"],
+            }
+            for each in islice(error.errors(), MOST_ERRORS)
         ]
         sentence = "; ".join(f"{each['location']}: {each['message']}" for each in errors)
         problem = ProblemError(422, "invalid_request", sentence, errors=errors)
