@@ -70,7 +70,7 @@ def checked_event(
     if occurred_at < now - PAST:
         raise EventRefusedError(f"occurred_at is more than {PAST.days} days ago.")
     if type in IN_ROOMS and entity_type != "room":
-        raise EventRefusedError(f"{type} is about a room, not about a {entity_type}.")
+        raise EventRefusedError(f"{type} is about a room, and entity_type is {entity_type}.")
     said = _json(props)
     kinds = f"{type} {entity_type}".encode()
     moment = _MOMENT.pack(round(occurred_at.timestamp() * 1e6))

@@ -2,12 +2,17 @@
 
 import asyncio
 import signal
+import threading
 
 import httpx
 import pytest
+import uvicorn
 
 from seda.database.regions import Region
 from seda.database.revisions import head_revision, is_behind
+from serving.connections import BoundedHttp
+from serving.draining import Draining
+from serving.server import _Server, bind
 from tests.serving.processes import api_process
 from tests.serving.serving_world import World, open_api
 
@@ -140,3 +145,48 @@ async def test_a_running_request_ends_after_the_doors_are_closed(world: World, t
                 blocker.rollback()
             assert (await waiting).status_code == 200
         assert api.process.wait(20) == 0
+
+
+async def test_who_waits_at_the_door_when_it_closes_is_let_in() -> None:
+    """They came while the process was busy with the turn in which it closes the door."""
+    closing, connected = threading.Event(), threading.Event()
+
+    class Busy(_Server):
+        async def on_tick(self, counter: int) -> bool:
+            stops = await super().on_tick(counter)
+            if stops:
+                closing.set()
+                connected.wait(20)
+            return stops
+
+    async def app(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    listener = bind("127.0.0.1", 0, "none")
+    config = uvicorn.Config(app, loop="uvloop", http=BoundedHttp, lifespan="off", log_config=None)
+    server = Busy(config, Draining(0))
+    running = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    running.start()
+    while not server.started:
+        await asyncio.sleep(0.01)
+    server.handle_exit(signal.SIGTERM, None)
+    await asyncio.to_thread(closing.wait, 20)
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    waiting = [await _asked(listener.getsockname(), request) for _ in range(6)]
+    late = await _asked(listener.getsockname(), b"")
+    connected.set()
+    late[1].write(request)
+    for reader, writer in (*waiting, late):
+        assert await asyncio.wait_for(reader.read(12), 20) == b"HTTP/1.1 204"
+        writer.close()
+    await asyncio.to_thread(running.join, 20)
+    assert not running.is_alive()
+
+
+async def _asked(
+    address: tuple[str, int], request: bytes
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(request)
+    return reader, writer
