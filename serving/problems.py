@@ -120,6 +120,8 @@ async def answered(body: Awaitable[bytes], request_id: str) -> Response:
 class RequestIdentity:
     """ASGI middleware: an X-Request-ID on every response, and a 500 problem for what escapes.
 
+    Answers are a person's, and true for a moment: unless they say otherwise, no cache keeps them.
+
     It stands here, not in an exception handler, because the framework answers unhandled
     exceptions outside of every other middleware, where the header would be missing.
     """
@@ -140,7 +142,7 @@ class RequestIdentity:
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [
-                    *message.get("headers", ()),
+                    *_kept_by_nobody(message.get("headers", ())),
                     (b"x-request-id", request_id.encode()),
                 ]
             await send(message)
@@ -157,6 +159,13 @@ class RequestIdentity:
                 f"Something went wrong on our side; it is logged as request {request_id}.",
             )
             await respond(problem, request_id)(scope, receive, send_identified)
+
+
+def _kept_by_nobody(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    listed = list(headers)
+    if all(name != b"cache-control" for name, _ in listed):
+        listed.append((b"cache-control", b"no-store"))
+    return listed
 
 
 def _given_request_id(scope: Scope) -> str | None:

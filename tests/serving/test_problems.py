@@ -30,6 +30,8 @@ async def test_every_error_is_a_problem_with_its_requests_id(api, world: World) 
         problem = Problem.model_validate(response.json())
         assert (problem.status, problem.code) == (status, code)
         assert problem.request_id == response.headers["x-request-id"]
+        assert response.headers["cache-control"] == "no-store"
+    assert (await api.get("/feed", ada)).headers["cache-control"] == "no-store"
     posted = await api.client.post("/feed")
     assert (posted.status_code, posted.headers["allow"]) == (405, "GET")
     assert posted.json()["code"] == "method_not_allowed"
