@@ -133,6 +133,11 @@ class Settings(BaseSettings):
         None,
         description="Addresses and networks, with commas, whose `X-Forwarded-For` is believed.",
     )
+    web_origins: str | None = Field(
+        None,
+        description="Origins, with commas, whose pages may call the API and the real-time service, "
+        "such as `https://app.example`; default: their own only.",
+    )
     largest_body_kib: int = Field(
         1024, ge=1, description="Largest body of a request to the API, in KiB."
     )

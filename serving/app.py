@@ -35,6 +35,7 @@ from serving.draining import Draining
 from serving.exports import ExportFiles
 from serving.impressions import ImpressionLog
 from serving.linking import Linking
+from serving.origins import CrossOrigin, web_origins
 from serving.plain_reads import PlainReads
 from serving.pools import Pools
 from serving.rate_limits import AddressLimit, RateLimits
@@ -86,6 +87,7 @@ def create_app(
         version="1",
         description="Feeds and cards, read from what the pipelines published.",
         lifespan=lifespan,
+        redirect_slashes=False,  # a path has one spelling; others are 404, as every unknown path
         responses=problem_responses(
             400, 401, 404, 405, 408, 410, 413, 414, 415, 422, 429, 431, 500, 503
         ),
@@ -96,6 +98,8 @@ def create_app(
     app.add_middleware(Bounds, largest_body=settings.largest_body_kib * 1024)
     app.add_middleware(Observed, telemetry=telemetry, draining=draining)
     problems.install(app)
+    if origins := web_origins(settings):
+        app.add_middleware(CrossOrigin, origins=origins)
     documentation.install(app)
     app.include_router(feed.router)
     app.include_router(explanation.router)

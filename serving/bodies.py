@@ -13,8 +13,12 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+# Persian names and many emoji are joined, or kept apart, by characters that have no shape.
+_WITHOUT_JOINERS = str.maketrans("", "", "\u200c\u200d")
+
+
 def _printable(text: str) -> str:
-    if not text.isprintable():
+    if not text.translate(_WITHOUT_JOINERS).isprintable() or not text.strip("\u200c\u200d"):
         raise ValueError("has characters that cannot be printed")
     return text
 

@@ -3,12 +3,21 @@
 What is acknowledged is committed. An id makes its event happen once, however often it is sent.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 from starlette.responses import Response
 
 from seda.feedback.events import Event, EventRefusedError, checked_event
@@ -45,6 +54,15 @@ class PostedEvent(Body):
     props: dict[str, Any] = Field(
         default={}, description="Anything else about it, at most 2 KiB; no personal data."
     )
+    _sent_id: str = PrivateAttr("")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_id(cls, sent: Any, validated: ModelWrapValidatorHandler[Self]) -> Self:
+        # Clients find their events by it, and some (iOS) write it in capitals.
+        event = validated(sent)
+        event._sent_id = sent["id"]
+        return event
 
 
 def _bounded(events: Any) -> Any:
@@ -182,7 +200,7 @@ def _outcome(
 
 
 def _result(posted: Any, outcome: Outcome) -> dict[str, Any]:
-    id = posted.id if isinstance(posted, PostedEvent) else _given_id(posted)
+    id = posted._sent_id if isinstance(posted, PostedEvent) else _given_id(posted)
     return {"id": id, "status": outcome.status, "reason": outcome.reason}
 
 

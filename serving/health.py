@@ -1,7 +1,8 @@
 """`/healthz`: the process is up. `/readyz`: requests can be served, or why they cannot.
 
-Not ready: a region's database does not answer the feed's own statements or lacks a migration that
-the code needs, no key that verifies tokens is known, or the process has been told to stop.
+Not ready: a region's database does not answer the feed's own statements, takes no writes, or lacks
+a migration that the code needs; no key that verifies tokens is known; or the process has been told
+to stop.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from seda.database.regions import Region
 from seda.database.revisions import head_revision, is_behind
 from seda.publishing.cards import ENTITY_TYPES
+from serving import impressions
 from serving.authentication import Caller
 from serving.cursors import Source
 from serving.documentation import HEALTH_RESPONSES, READINESS_RESPONSES
@@ -30,15 +32,23 @@ READY_WITHIN_SECONDS = 1.0
 # Nobody's subject: the statements run in full, under row security, and find nobody.
 _NOBODY = Caller("00000000-0000-0000-0000-000000000000")
 
+# A standby, or a server that was told so, as hosted ones are when their disk is nearly full.
+_TAKES_NO_WRITES = """
+    select pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean
+"""
+
 router = APIRouter(tags=["health"])
 
 
+# Load balancers and monitors ask by HEAD too; the server sends no body then.
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="The process is up", responses=HEALTH_RESPONSES)
 async def healthz() -> Response:
     """Says nothing of the databases: a restart would not mend them."""
     return JSONResponse({"status": "ok"})
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Feeds can be served", responses=READINESS_RESPONSES)
 async def readyz(services: WithServices) -> Response:
     """Runs the feed's own statements in both regions, so a missing migration or grant shows."""
@@ -66,6 +76,8 @@ async def _state(services: Services, region: Region) -> str:
         async with asyncio.timeout(READY_WITHIN_SECONDS):
             async with services.pools.transaction(region, readonly=True) as connection:
                 revision = await connection.fetchval("select seda.schema_revision()")
+                if await connection.fetchval(_TAKES_NO_WRITES):
+                    return "read-only, so no page could be recorded"
             if is_behind(revision):
                 return f"at migration {revision}, the code needs {head_revision()}"
             await _rehearse(services, region)
@@ -80,6 +92,11 @@ async def _state(services: Services, region: Region) -> str:
 
 async def _rehearse(services: Services, region: Region) -> None:
     now, shards = services.clock(), services.shards[region]
+    async with services.pools.transaction(region, readonly=True) as connection:
+        await impressions.rehearse(connection)
+    if region is Region.GLOBAL:
+        with _nobody_found():
+            await services.directory.region_of(_NOBODY)
     async with person_session(services.pools, region, _NOBODY) as connection:
         await rehearse(connection)
         with _nobody_found():

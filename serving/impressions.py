@@ -73,6 +73,15 @@ class ServedPage:
             )  # fmt: skip
 
 
+async def rehearse(connection: asyncpg.Connection) -> None:
+    """Check, as the login, that pages could be recorded.
+
+    Raises:
+        asyncpg.PostgresError: they could not.
+    """
+    await connection.execute(_RECORD, *([] for _ in range(_RECORD.count("$"))))
+
+
 class ImpressionLog:
     """Writes served pages, in one commit for all that wait."""
 
@@ -114,7 +123,7 @@ class ImpressionLog:
                 for each in batch:
                     await self._write_batch(region, [each])
                 return
-            _logger.warning("impressions were not written: %s", problem)
+            _logger.warning("impressions were not written: %s", type(problem).__name__)
             failure = DatabaseUnavailableError(region)
         except Exception as problem:
             failure = problem

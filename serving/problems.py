@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +23,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
+MOST_ERRORS = 20
+"""Of one body, that are told."""
+LONGEST_NAME = 64
 
 # What passes by itself: too slow, locked, out of memory or connections, read-only after a failover.
 _PASSING = (
@@ -116,6 +120,8 @@ async def answered(body: Awaitable[bytes], request_id: str) -> Response:
 class RequestIdentity:
     """ASGI middleware: an X-Request-ID on every response, and a 500 problem for what escapes.
 
+    Answers are a person's, and true for a moment: unless they say otherwise, no cache keeps them.
+
     It stands here, not in an exception handler, because the framework answers unhandled
     exceptions outside of every other middleware, where the header would be missing.
     """
@@ -136,7 +142,7 @@ class RequestIdentity:
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [
-                    *message.get("headers", ()),
+                    *_kept_by_nobody(message.get("headers", ())),
                     (b"x-request-id", request_id.encode()),
                 ]
             await send(message)
@@ -153,6 +159,13 @@ class RequestIdentity:
                 f"Something went wrong on our side; it is logged as request {request_id}.",
             )
             await respond(problem, request_id)(scope, receive, send_identified)
+
+
+def _kept_by_nobody(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    listed = list(headers)
+    if all(name != b"cache-control" for name, _ in listed):
+        listed.append((b"cache-control", b"no-store"))
+    return listed
 
 
 def _given_request_id(scope: Scope) -> str | None:
@@ -222,10 +235,14 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
             415, "not_json", "Send the body as JSON, with Content-Type: application/json."
         )
     else:
-        # Where and why, never the value itself: it may be personal.
+        # Where and why, never the value itself: it may be personal. The names of members that we do
+        # not know are the client's: neither they nor their number may make a long answer.
         errors = [
-            {"location": ".".join(str(part) for part in each["loc"]), "message": each["msg"]}
-            for each in error.errors()
+            {
+                "location": ".".join(str(part)[:LONGEST_NAME] for part in each["loc"]),
+                "message": each["msg"],
+            }
+            for each in islice(error.errors(), MOST_ERRORS)
         ]
         sentence = "; ".join(f"{each['location']}: {each['message']}" for each in errors)
         problem = ProblemError(422, "invalid_request", sentence, errors=errors)

@@ -7,6 +7,7 @@ log: paths and cursors belong to people.
 import argparse
 import errno
 import gc
+import select
 import signal
 import socket
 import sys
@@ -26,7 +27,11 @@ from serving.connections import BoundedHttp
 from serving.draining import Draining
 
 GRACE_SECONDS = 10
-LAST_REQUESTS_SECONDS = 0.2
+KEEP_ALIVE_SECONDS = 75
+"""Longer than load balancers and proxies keep a connection (60 s): who of the two closes it first
+decides whether a request can meet a closed door."""
+LAST_REQUESTS_SECONDS = 1.0
+"""How long who was accepted last has to send a request."""
 
 
 class BusyPortError(SedaError):
@@ -73,12 +78,29 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await sleep(0)  # accepts who is waiting already
+        await self._let_in(sockets or [])
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
-        # Who was accepted last has still to send a request; the server would hang up on them.
-        await sleep(LAST_REQUESTS_SECONDS)
+        await self._last_requests()
         await super().shutdown(sockets)
+
+    async def _let_in(self, listeners: list[socket.socket]) -> None:
+        """Accept who is waiting already: closing the door would reset them.
+
+        The loop accepts one connection per turn.
+        """
+        ends_at = time.monotonic() + LAST_REQUESTS_SECONDS
+        while time.monotonic() < ends_at and select.select(listeners, [], [], 0)[0]:
+            await sleep(0)
+
+    async def _last_requests(self) -> None:
+        """Wait for connections on which nothing was asked yet: the server would hang up on them."""
+        ends_at = time.monotonic() + LAST_REQUESTS_SECONDS
+        await sleep(0)
+        while time.monotonic() < ends_at and any(
+            getattr(each, "cycle", self) is None for each in self.server_state.connections
+        ):
+            await sleep(0.01)
 
 
 def serve(
@@ -124,6 +146,7 @@ def serve(
         ws_per_message_deflate=False,
         ws_ping_interval=None,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     # What is loaded by now stays: the collector need not walk it again and again under load.
     gc.collect()

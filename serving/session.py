@@ -14,7 +14,7 @@ import asyncpg
 from seda.database.regions import Region
 from serving.authentication import Caller
 from serving.pools import PERSON_TIMEOUT_MS, Pools
-from serving.problems import ProblemError
+from serving.problems import DatabaseUnavailableError, ProblemError
 from serving.telemetry import note_region
 
 DIRECTORY_TTL = timedelta(minutes=10)  # who moves is found out at once: their row is elsewhere
@@ -24,6 +24,10 @@ _BECOME = """
     select set_config('role', 'authenticated', true),
            set_config('request.jwt.claims', $1, true),
            set_config('statement_timeout', $2, true)
+"""
+_LIVES_HERE = """
+    select exists (select from seda.users
+                   where auth_user_id = (select auth.uid())::text and deleted_at is null)
 """
 
 
@@ -67,27 +71,44 @@ class RegionDirectory:
                 been erased.
         """
         entry = self._entries.get(caller.sub)
-        if entry is not None and entry.until > self._clock():
-            note_region(entry.region)
-            return entry.region
+        if entry is None or entry.until <= self._clock():
+            entry = _Entry(await self._found(caller), self._clock() + DIRECTORY_TTL)
+            while len(self._entries) >= DIRECTORY_ENTRIES:
+                self._entries.pop(next(iter(self._entries)))
+            self._entries[caller.sub] = entry
+        note_region(entry.region)
+        return entry.region
+
+    async def _found(self, caller: Caller) -> Region:
         gone = False
-        async with person_session(self._pools, Region.GLOBAL, caller) as connection:
-            found = await connection.fetchval(
-                "select region from seda.region_directory where auth_user_id = $1", caller.sub
-            )
-            if found is None:
-                gone = await connection.fetchval("select seda.caller_is_gone()")
+        try:
+            async with person_session(self._pools, Region.GLOBAL, caller) as connection:
+                found = await connection.fetchval(
+                    "select region from seda.region_directory where auth_user_id = $1", caller.sub
+                )
+                if found is None:
+                    gone = await connection.fetchval("select seda.caller_is_gone()")
+        except (DatabaseUnavailableError, asyncpg.QueryCanceledError):
+            if await self._lives_elsewhere(caller):
+                return Region.EU
+            raise
         if gone:
             raise account_deleted()
         if found is None:
             # Not remembered: the person may finish onboarding a second from now.
             raise unknown_person()
-        while len(self._entries) >= DIRECTORY_ENTRIES:
-            self._entries.pop(next(iter(self._entries)))
-        entry = _Entry(Region(found), self._clock() + DIRECTORY_TTL)
-        self._entries[caller.sub] = entry
-        note_region(entry.region)
-        return entry.region
+        return Region(found)
+
+    async def _lives_elsewhere(self, caller: Caller) -> bool:
+        """Whether the other region has the caller: they need not wait for a directory that is away.
+
+        Whoever moved or left has no living row there.
+        """
+        try:
+            async with person_session(self._pools, Region.EU, caller) as connection:
+                return bool(await connection.fetchval(_LIVES_HERE))
+        except DatabaseUnavailableError:
+            return False
 
     def forget(self, caller: Caller) -> None:
         """Ask the database again next time: the person was not where the entry said."""

@@ -4,6 +4,7 @@ Two streams: feedback (`fact_events`) says what people made of recommendations; 
 presence and the social signals. An event is about one entity, and its id makes it happen once.
 """
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -69,7 +70,7 @@ def checked_event(
     if occurred_at < now - PAST:
         raise EventRefusedError(f"occurred_at is more than {PAST.days} days ago.")
     if type in IN_ROOMS and entity_type != "room":
-        raise EventRefusedError(f"{type} is about a room, not about a {entity_type}.")
+        raise EventRefusedError(f"{type} is about a room, and entity_type is {entity_type}.")
     said = _json(props)
     kinds = f"{type} {entity_type}".encode()
     moment = _MOMENT.pack(round(occurred_at.timestamp() * 1e6))
@@ -88,6 +89,17 @@ def _json(props: dict[str, Any]) -> bytes:
         raise EventRefusedError(f"props cannot be stored: {problem}.") from problem
     if len(said) > LARGEST_PROPS:
         raise EventRefusedError(f"props are more than {LARGEST_PROPS} bytes of JSON.")
-    if b"\\u0000" in said:
+    if b"\\u0000" in said.replace(b"\\\\", b""):
         raise EventRefusedError("props hold a NUL character.")
+    if b"null" in said and _has_no_number(props):
+        raise EventRefusedError("props hold NaN or a number without end.")
     return said
+
+
+def _has_no_number(props: dict[str, Any]) -> bool:
+    """Whether NaN or an infinity is among them, which would be stored as null."""
+    try:
+        json.dumps(props, allow_nan=False)
+    except ValueError:
+        return True
+    return False

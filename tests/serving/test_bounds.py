@@ -9,16 +9,16 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic import BaseModel
 
 from serving import bounds, connections, problems
+from serving.bodies import Body
 from serving.bounds import Bounds
 from serving.documentation import Problem
 from tests.serving.processes import api_process
 from tests.serving.serving_world import World
 
 
-class _Note(BaseModel):
+class _Note(Body):
     text: str
     number: int = 0
 
@@ -126,6 +126,17 @@ def test_an_invalid_value_is_never_repeated(noting: httpx.AsyncClient) -> None:
         return (await noting.post("/notes", json=body)).text
 
     assert "canary" not in asyncio.run(asked())
+
+
+async def test_an_answer_does_not_grow_with_what_it_refuses(noting: httpx.AsyncClient) -> None:
+    long = {"text": "x", "k" * 900: 1}
+    many = {"text": "x", **{f"k{number}": 1 for number in range(90)}}
+    for body in (long, many):
+        refused = await noting.post("/notes", json=body)
+        assert refused.status_code == 422
+        assert 1 <= len(refused.json()["errors"]) <= problems.MOST_ERRORS
+        assert len(refused.content) < 6000
+    assert "k" * 65 not in (await noting.post("/notes", json=long)).text
 
 
 async def _spoken(port: int, *parts: bytes) -> bytes:

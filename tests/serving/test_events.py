@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -109,6 +110,33 @@ async def test_equal_instants_and_orders_of_members_are_the_same_body(
     assert await statuses(api, ada, one, same) == ["accepted", "duplicate"]
 
 
+async def _post_as_python_spells_it(api: Api, who: Listener, *events: Any) -> httpx.Response:
+    """With NaN and infinities, which are no JSON, though many parsers take them."""
+    body, headers = json.dumps({"events": events}), {"Content-Type": "application/json"}
+    return await api.call("POST", "/events", who, content=body, headers=headers)
+
+
+async def test_an_id_comes_back_as_it_was_sent(api: Api, world: World) -> None:
+    ada = world.person("Ada")
+    artist = world.entity("artist", "Autechre")
+    spelled = [str(uuid4()).upper(), f"urn:uuid:{uuid4()}", uuid4().hex]
+    sent = [event(artist, id=id) for id in spelled]
+    for status in ("accepted", "duplicate"):
+        results = (await post(api, ada, *sent)).json()["results"]
+        assert [(each["id"], each["status"]) for each in results] == [
+            (id, status) for id in spelled
+        ]
+
+
+async def test_text_that_only_looks_like_a_nul_is_kept(api: Api, world: World) -> None:
+    ada = world.person("Ada")
+    artist = world.entity("artist", "Autechre")
+    props = {"path": r"C:\u0000", "none": None}
+    assert await statuses(api, ada, event(artist, props=props)) == ["accepted"]
+    ((kept,),) = world.sql("select props from seda.fact_events")
+    assert kept.items() >= props.items()
+
+
 async def test_a_bad_event_is_rejected_by_itself(api: Api, world: World) -> None:
     ada = world.person("Ada")
     artist = world.entity("artist", "Autechre")
@@ -127,13 +155,15 @@ async def test_a_bad_event_is_rejected_by_itself(api: Api, world: World) -> None
         "2048 bytes": event(artist, props={"text": "x" * 2048}),
         "NUL": event(artist, props={"deep": [{"text": "a\x00b"}]}),
         "cannot be stored": event(artist, props={"number": 2**70}),
+        "NaN": event(artist, props={"deep": [{"number": math.nan}]}),
+        "without end": event(artist, props={"number": -math.inf}),
         "props": event(artist, props=[1]),
         "id": event(artist, id="7"),
         "event": 12,
         "entity_type": event(artist, entity_type="song"),
     }
     good = event(artist)
-    response = await post(api, ada, *bad.values(), good)
+    response = await _post_as_python_spells_it(api, ada, *bad.values(), good)
     *rejected, accepted = response.json()["results"]
     assert [each["status"] for each in rejected] == ["rejected"] * len(bad)
     for reason, result in zip(bad, rejected, strict=True):

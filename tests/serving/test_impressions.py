@@ -112,7 +112,9 @@ async def test_concurrent_pages_share_commits_and_none_is_lost(api, world: World
     assert commits < 30
 
 
-async def test_a_page_that_cannot_be_recorded_is_not_shown(api, world: World) -> None:
+async def test_a_page_that_cannot_be_recorded_is_not_shown(
+    api, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     ada = world.person("Ada")
     world.publish(ada, world.entities("artist", 2))
     world.sql(
@@ -126,6 +128,8 @@ async def test_a_page_that_cannot_be_recorded_is_not_shown(api, world: World) ->
     assert refused.status_code == 503
     assert Problem.model_validate(refused.json()).code == "database_unavailable"
     assert int(refused.headers["retry-after"]) > 0
+    assert "impressions were not written: CheckViolationError" in caplog.text
+    assert str(ada.id) not in caplog.text  # the database's own message has the whole row
     assert len((await api.page("/feed", ada))["items"]) == 2
 
 

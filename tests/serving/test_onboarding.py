@@ -7,9 +7,11 @@ from uuid import UUID, uuid4
 import httpx
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from seda.database.regions import Region
 from seda.people.residence import EEA, countries
+from serving.bodies import Line
 from serving.onboarding import Onboarded
 from tests.serving.serving_world import Api, Entity, Listener, World, names
 
@@ -221,3 +223,23 @@ def test_countries_are_all_of_iso_3166_and_the_economic_area_is_among_them() -> 
     assert countries() >= EEA
     assert len(EEA) == 30 + 7
     assert EEA.isdisjoint({"GB", "CH", "US", "TR", "UA"})
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("Zoë 👩\u200d🎤", True),
+        ("می\u200cخواهم", True),
+        ("\u200d", False),
+        ("a\u202eb", False),  # turns what follows around
+        ("a\nb", False),
+        ("a\x00", False),
+    ],
+)
+def test_a_name_may_hold_what_joins_letters_and_nothing_else_unseen(name: str, good: bool) -> None:
+    try:
+        assert TypeAdapter(Line).validate_python(name) == name
+    except ValidationError:
+        assert not good
+    else:
+        assert good

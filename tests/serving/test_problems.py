@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+import httpx
 import jsonschema_rs
 from pydantic import SecretStr
 
@@ -9,6 +10,7 @@ from seda.database.regions import Databases, Region
 from seda.settings import Settings
 from serving.documentation import FEED_EXAMPLE, FeedPage, Problem
 from serving.problems import ProblemError
+from tests.serving.processes import api_process
 from tests.serving.serving_world import World, names, open_api
 
 
@@ -16,6 +18,7 @@ async def test_every_error_is_a_problem_with_its_requests_id(api, world: World) 
     ada = world.person("Ada")
     for path, query, status, code in [
         ("/nowhere", {}, 404, "unknown_route"),
+        ("/feed/", {}, 404, "unknown_route"),
         ("/feed", {"limit": 0}, 422, "invalid_request"),
         ("/feed", {"limit": 51}, 422, "invalid_request"),
         ("/feed", {"limit": "many"}, 422, "invalid_request"),
@@ -27,6 +30,8 @@ async def test_every_error_is_a_problem_with_its_requests_id(api, world: World) 
         problem = Problem.model_validate(response.json())
         assert (problem.status, problem.code) == (status, code)
         assert problem.request_id == response.headers["x-request-id"]
+        assert response.headers["cache-control"] == "no-store"
+    assert (await api.get("/feed", ada)).headers["cache-control"] == "no-store"
     posted = await api.client.post("/feed")
     assert (posted.status_code, posted.headers["allow"]) == (405, "GET")
     assert posted.json()["code"] == "method_not_allowed"
@@ -114,6 +119,29 @@ async def test_health_and_readiness_tell_the_truth(api, world: World) -> None:
         slow = await api.client.get("/readyz")
     assert slow.status_code == 503
     assert "global" in slow.json()["detail"]
+
+
+async def test_health_can_be_asked_for_by_its_head_alone(world: World, tmp_path) -> None:
+    with api_process(world, tmp_path) as running:
+        for path in ("/healthz", "/readyz"):
+            answer = httpx.head(f"{running.url}{path}")
+            assert (answer.status_code, answer.content) == (200, b"")
+            assert int(answer.headers["content-length"]) > 0
+
+
+async def test_nobody_waits_for_another_regions_database(world: World) -> None:
+    """The directory is in the global database; who lives elsewhere is served without it."""
+    settings = world.settings.model_copy(
+        update={"database_url": SecretStr("postgresql://seda@127.0.0.1:9/seda")}
+    )
+    ada, eva = world.person("Ada"), world.person("Eva", Region.EU)
+    gone = world.person("Gone", Region.EU, deleted=True)
+    world.publish(eva, world.entities("room", 1))
+    async with open_api(world, settings=settings, databases=Databases(settings)) as api:
+        assert names(await api.page("/feed", eva)) == ["room 1"]
+        assert (await api.get("/preferences", eva)).status_code == 200
+        for away in (ada, gone):
+            assert (await api.get("/feed", away)).status_code == 503
 
 
 async def test_the_api_starts_while_a_database_is_down_and_says_so(world: World) -> None:

@@ -2,12 +2,17 @@
 
 import asyncio
 import signal
+import threading
 
 import httpx
 import pytest
+import uvicorn
 
 from seda.database.regions import Region
 from seda.database.revisions import head_revision, is_behind
+from serving.connections import BoundedHttp
+from serving.draining import Draining
+from serving.server import _Server, bind
 from tests.serving.processes import api_process
 from tests.serving.serving_world import World, open_api
 
@@ -31,6 +36,43 @@ async def test_a_database_behind_the_code_is_not_ready(api, world: World, region
         world.sql("update public.seda_alembic_version set version_num = %s", head, region=region)
     assert behind.status_code == 503
     assert behind.json()["databases"][region] == f"at migration 0001, the code needs {head}"
+    assert (await api.get("/readyz")).status_code == 200
+
+
+@pytest.mark.parametrize("region", list(Region))
+async def test_a_database_that_takes_no_writes_is_not_ready(world: World, region: Region) -> None:
+    """No page can be recorded there, so none can be shown."""
+    ((name,),) = world.sql("select current_database()", region=region)
+    world.sql(f'alter database "{name}" set default_transaction_read_only = on', region=region)
+    try:
+        async with open_api(world) as api:
+            ready = await api.get("/readyz")
+    finally:
+        world.sql(f'alter database "{name}" reset default_transaction_read_only', region=region)
+    assert ready.status_code == 503
+    states = ready.json()["databases"]
+    assert states.pop(region).startswith("read-only")
+    assert set(states.values()) == {"ready"}
+
+
+async def test_what_every_feed_needs_is_asked_for(api, world: World) -> None:
+    ((record,),) = world.sql(
+        "select oid::regprocedure::text from pg_proc where proname = 'record_impressions'"
+    )
+    for right, who in (
+        (f"execute on function {record}", "seda_api"),
+        ("select on seda.region_directory", "authenticated"),
+    ):
+        world.sql(f"revoke {right} from {who}")
+        try:
+            refused = await api.get("/readyz")
+        finally:
+            world.sql(f"grant {right} to {who}")
+        assert refused.status_code == 503
+        assert refused.json()["databases"] == {
+            "global": "not migrated, or a grant is missing",
+            "eu": "ready",
+        }
     assert (await api.get("/readyz")).status_code == 200
 
 
@@ -103,3 +145,48 @@ async def test_a_running_request_ends_after_the_doors_are_closed(world: World, t
                 blocker.rollback()
             assert (await waiting).status_code == 200
         assert api.process.wait(20) == 0
+
+
+async def test_who_waits_at_the_door_when_it_closes_is_let_in() -> None:
+    """They came while the process was busy with the turn in which it closes the door."""
+    closing, connected = threading.Event(), threading.Event()
+
+    class Busy(_Server):
+        async def on_tick(self, counter: int) -> bool:
+            stops = await super().on_tick(counter)
+            if stops:
+                closing.set()
+                connected.wait(20)
+            return stops
+
+    async def app(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    listener = bind("127.0.0.1", 0, "none")
+    config = uvicorn.Config(app, loop="uvloop", http=BoundedHttp, lifespan="off", log_config=None)
+    server = Busy(config, Draining(0))
+    running = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    running.start()
+    while not server.started:
+        await asyncio.sleep(0.01)
+    server.handle_exit(signal.SIGTERM, None)
+    await asyncio.to_thread(closing.wait, 20)
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    waiting = [await _asked(listener.getsockname(), request) for _ in range(6)]
+    late = await _asked(listener.getsockname(), b"")
+    connected.set()
+    late[1].write(request)
+    for reader, writer in (*waiting, late):
+        assert await asyncio.wait_for(reader.read(12), 20) == b"HTTP/1.1 204"
+        writer.close()
+    await asyncio.to_thread(running.join, 20)
+    assert not running.is_alive()
+
+
+async def _asked(
+    address: tuple[str, int], request: bytes
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(request)
+    return reader, writer
