@@ -106,7 +106,7 @@ def _end(server: EmbeddedServer, how: signal.Signals) -> None:
 
 
 def _start_again(server: EmbeddedServer) -> None:
-    for _ in range(20):
+    for _ in range(120):
         try:
             server._server.ensure_postgres_running()
             return
