@@ -149,7 +149,7 @@ def _start_others(
     notifier = supervisor.start(services.notifier(environment, ports.notifier))
     supervisor.wait_until_ready(realtime)
     supervisor.wait_until_ready(notifier)
-    services.start_dagster(supervisor, environment, ports.dagster)
+    services.start_dagster(supervisor, environment, ports)
 
 
 def _show_feeds(settings: Settings, databases: Databases, ports: services.Ports) -> str | None:

@@ -6,7 +6,9 @@ carries in its environment the random mark that only the recorded one's family h
 
 import json
 import os
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -112,4 +114,8 @@ def kill(processes: Iterable[psutil.Process]) -> None:
             process.kill()
         except psutil.Error:
             continue
-    psutil.wait_procs(doomed, timeout=_KILL_SECONDS)
+    deadline = time.monotonic() + _KILL_SECONDS
+    for process in doomed:
+        # Of one that is being reaped just now newer kernels say ENOENT, which psutil lets through.
+        with suppress(psutil.Error, OSError):
+            process.wait(max(0.0, deadline - time.monotonic()))

@@ -147,21 +147,20 @@ def backfilling(environment: Mapping[str, str], arguments: list[str]) -> Service
     return Service(BACKFILL, "The backfill", command, _quiet(environment))
 
 
-def start_dagster(supervisor: Supervisor, environment: Mapping[str, str], port: int) -> None:
+def start_dagster(supervisor: Supervisor, environment: Mapping[str, str], ports: Ports) -> None:
     """Start code server, UI and daemon, each when what it needs is ready; returns when they are."""
-    quiet = _quiet(environment)
     socket = _code_socket(supervisor.run_folder)
     socket.unlink(missing_ok=True)
     workspace = supervisor.run_folder / "workspace.yaml"
     workspace.write_text(
         f"load_from:\n  - grpc_server:\n      socket: '{socket}'\n      location_name: {LOCATION}\n"
     )
-    for service in _dagster_services(quiet, socket, workspace, port):
+    for service in _dagster_services(environment, socket, workspace, ports):
         child = supervisor.start(service)
         supervisor.wait_until_ready(child)
         if service.name == "dagster-ui":
-            limit_pool(port, LISTS_POOL, 1)
-            _end_stuck_runs(supervisor, port)
+            limit_pool(ports.dagster, LISTS_POOL, 1)
+            _end_stuck_runs(supervisor, ports.dagster)
 
 
 def _end_stuck_runs(supervisor: Supervisor, port: int) -> None:
@@ -175,9 +174,11 @@ def _end_stuck_runs(supervisor: Supervisor, port: int) -> None:
 
 
 def _dagster_services(
-    environment: Mapping[str, str], socket: Path, workspace: Path, port: int
+    environment: Mapping[str, str], socket: Path, workspace: Path, ports: Ports
 ) -> Iterator[Service]:
     python = (sys.executable, "-m")
+    # A canary's gates ask the API and the real-time service, wherever these found a port.
+    environment = _quiet({**environment, **ports.environment()})
     yield Service(
         "dagster-code",
         "Dagster's code server",
@@ -190,9 +191,9 @@ def _dagster_services(
     yield Service(
         "dagster-ui",
         "The Dagster UI",
-        (*python, "dagster_webserver", "-w", str(workspace), "-h", HOST, "-p", str(port)),
+        (*python, "dagster_webserver", "-w", str(workspace), "-h", HOST, "-p", str(ports.dagster)),
         environment,
-        answers_http(port, "/server_info"),
+        answers_http(ports.dagster, "/server_info"),
         ready_within_seconds=180,
     )
     yield Service(

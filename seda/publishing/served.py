@@ -1,4 +1,4 @@
-"""Which model version ranked the lists that each shard serves now, and in which run."""
+"""Which model version ranked the lists that are served now: by shard with its run, and to whom."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,16 @@ _SERVED = """
         array_agg(distinct coalesce(g.run_id, ''))
     from seda.generation_pointer p join seda.generations g using (generation)
     where p.arm = %s group by p.shard order by p.shard"""
+
+# The canary's people have lists of the control's too, which wait for a rollback.
+_PEOPLE = """
+    with served as (
+        select distinct p.arm, p.shard, p.generation, g.model_version
+        from seda.generation_pointer p join seda.generations g using (generation))
+    select s.arm, s.model_version, count(distinct s.shard), count(distinct c.user_id)
+    from served s join seda.mv_user_top_candidates c using (generation)
+    where seda.served_arm(c.user_id) = s.arm
+    group by s.arm, s.model_version order by s.arm desc, s.model_version"""
 
 
 @dataclass(frozen=True)
@@ -25,3 +35,18 @@ def served_lists(connection: psycopg.Connection, *, arm: str = CONTROL) -> dict[
     """Shard → what its served lists were made by; shards that serve nothing are not in it."""
     rows = connection.execute(_SERVED, [arm])
     return {shard: ServedLists(tuple(versions), tuple(runs)) for shard, versions, runs in rows}
+
+
+@dataclass(frozen=True)
+class ServedPeople:
+    """How many people of how many shards read lists of a version, in one arm."""
+
+    arm: str
+    model_version: str
+    shards: int
+    people: int
+
+
+def served_people(connection: psycopg.Connection) -> list[ServedPeople]:
+    """Who is served what now, by arm and version; one who has no list is in none of them."""
+    return [ServedPeople(*row) for row in connection.execute(_PEOPLE)]

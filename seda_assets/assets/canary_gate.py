@@ -9,6 +9,7 @@ from seda.experiments.canaries import serving_experiment
 from seda.experiments.flags import AUTOMATIC_ROLLBACK, Flags
 from seda.experiments.looks import HEADINGS, Look, cells, conclude, look
 from seda.experiments.operations import Counters, MetricsSources, scrape
+from seda.publishing.served import served_people
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.resources import Platform
 
@@ -38,11 +39,12 @@ def canary_gate(
     metadata: dict[str, Any] = {}
     for database in platform.databases:
         region = str(database.region)
-        if region not in running:
+        if region in running:
+            automatic = flags.on(AUTOMATIC_ROLLBACK, region=region)
+            metadata |= _looked(context, database, counters, platform, automatic)
+        else:
             metadata[f"{region}_verdict"] = "no canary runs"
-            continue
-        automatic = flags.on(AUTOMATIC_ROLLBACK, region=region)
-        metadata |= _looked(context, database, counters, platform, automatic)
+        metadata[f"{region}_serves"] = dg.MetadataValue.md(_serves(database))
     return dg.MaterializeResult(metadata=metadata)
 
 
@@ -87,3 +89,12 @@ def table_of(found: Look) -> str:
     """The gates as `seda gate` prints them, in Markdown."""
     rows = [HEADINGS, tuple("---" for _ in HEADINGS), *map(cells, found.judgement.gates)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _serves(database: RegionalDatabase) -> str:
+    """Which version serves how many people, after what was done here."""
+    with database.transaction() as connection:
+        found = served_people(connection)
+    rows = [f"| {each.arm} | {each.model_version} | {each.shards} | {each.people:,} |"
+            for each in found]  # fmt: skip
+    return "\n".join(["| arm | model version | shards | people |", "| --- " * 4 + "|", *rows])

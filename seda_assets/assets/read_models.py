@@ -103,6 +103,8 @@ class CanaryGeneration:
 
     experiment: str
     loaded: LoadedGeneration
+    served: dict[str, float | str]
+    """What its shard says of it."""
 
 
 @dg.multi_asset(
@@ -137,6 +139,7 @@ def published_lists(
         for rendered in one_ahead(publisher.render, shards):
             control, rows, cards = publisher.load(rendered)
             facts[RECOMMENDATIONS].add(rendered.shard, {}, rows=rows)
+            facts[RECOMMENDATIONS].note(rendered.shard, **rendered.serves())
             facts[TOP_CANDIDATES].add(rendered.shard, {}, rows=cards)
             loaded.setdefault(region, []).append((control, publisher.load_canary(rendered)))
         findings += _inspected(database, loaded[region], begun)
@@ -150,7 +153,9 @@ def published_lists(
                 fact.note(control.shard, generation=control.generation, flip_seconds=report.seconds)
             context.log.info("%s serves generation %d", control.shard.key, control.generation)
             if served := _serve_canary(database, control, canary, now=now, log=context.log):
-                facts[RECOMMENDATIONS].note(control.shard, canary_generation=served)
+                own = canary is not None and served == canary.loaded.generation
+                serves = canary.served if canary and own else {}
+                facts[RECOMMENDATIONS].note(control.shard, canary_generation=served, **serves)
         with database.transaction() as connection:
             close_promoted(connection, now=now)
         drop_unreferenced(database, now=now, cursor_lifetime=CURSOR_LIFETIME)
@@ -226,6 +231,11 @@ class _RenderedShard:
     """Of the canary whose lists these are."""
     canary: "_RenderedShard | None" = None
 
+    def serves(self, arm: str = "") -> dict[str, float | str]:
+        """Which version ranked the lists of how many people; `arm` is put before the names."""
+        people = np.unique(np.concatenate([cards.user_ids for _, cards in self.lists]), axis=0)
+        return {f"{arm}model_version": self.model_version, f"{arm}people": len(people)}
+
 
 class _ShardPublisher:
     """Renders and publishes the shards of one region; entities are rendered once for all."""
@@ -266,7 +276,7 @@ class _ShardPublisher:
         loaded, *_ = self.load(ours)
         with self._database.transaction() as connection:
             note_assignments(connection, serving, rendered.shard.buckets, now=self._now)
-        return CanaryGeneration(serving.name, loaded)
+        return CanaryGeneration(serving.name, loaded, ours.serves("canary_"))
 
     def _rendered(
         self, shard: Shard, ranked: Any, canary: _RenderedShard | None = None

@@ -26,6 +26,8 @@ _UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
+_LISTED = "select exists (select from seda.generation_pointer)"
+
 
 def waiting_events(platform: Platform) -> dict[Region, EventRange]:
     """By region, the events that concern somebody and were not read, or a range without events
@@ -34,6 +36,9 @@ def waiting_events(platform: Platform) -> dict[Region, EventRange]:
     for database in platform.databases:
         shards = sum(shard.region is database.region for shard in platform.shards.values())
         with database.transaction() as connection:
+            # Before the first night there is no list, nor a ranker for one: events wait for it.
+            if connection.execute(_LISTED).fetchone() != (True,):
+                continue
             ahead = next_range(connection, CONSUMER)
             if people_concerned(connection, ahead, shards=shards, now=platform.now()):
                 waiting[database.region] = ahead

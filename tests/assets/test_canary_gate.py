@@ -98,6 +98,9 @@ def test_a_canary_that_people_click_less_is_rolled_back_with_its_reason_in_the_u
     )
     assert "| api_p95 | not known |" in facts["global_gates"]
     assert facts["eu_verdict"] == "no canary runs"
+    # Who is served what after it: whoever has lists, by the control again.
+    assert "| control | test-1 | 1 | 1 |" in facts["global_serves"]
+    assert "canary" not in facts["global_serves"]
     with canary.database.transaction() as connection:
         assert serving_experiment(connection) is None
         assert experiments(connection)[0].reason == facts["global_reason"]

@@ -279,11 +279,39 @@ def test_a_canarys_people_are_ranked_by_both_versions_and_the_others_by_one(worl
     assert same < len(of_arm["canary"]) / 2
     noted = _rows(world, "select count(*) from seda.experiment_assignments where arm = 'canary'")
     assert noted[0][0] >= len(drawn)
+    # The page of what is published says which model ranked for how many, shard by shard.
+    told = [_served(world, shard) for shard in world.platform.shards if shard.startswith("global")]
+    assert {each["model_version"] for each in told} == {control}
+    assert sum(each["people"] for each in told) == len(people)
+    assert {each["canary_model_version"] for each in told} == {"popular-1"}
+    assert sum(each["canary_people"] for each in told) == len(drawn)
+    assert "canary_people" not in _served(world, "eu-00")
     gate = world.instance.get_latest_materialization_event(dg.AssetKey("canary_gate"))
     metadata = gate.asset_materialization.metadata
     assert metadata["global_verdict"].value == "not enough data"
+    assert metadata["global_serves"].value.splitlines()[2:] == [
+        f"| control | {control} | 8 | {len(people) - len(drawn)} |",
+        f"| canary | popular-1 | {_shards_of(world, drawn)} | {len(drawn)} |",
+    ]
     assert "| privacy | pass |" in metadata["global_gates"].value
     assert metadata["eu_verdict"].value == "no canary runs"
+
+
+def _served(world: World, shard: str) -> dict:
+    """What the newest publication of a shard's recommendations says of itself."""
+    newest = world.instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey(["seda", "recommendations"]), asset_partitions=[shard]
+        ),
+        limit=1,
+    ).records[0]
+    return {name: each.value for name, each in newest.asset_materialization.metadata.items()}
+
+
+def _shards_of(world: World, people: set) -> int:
+    """How many shards these people of the global region are in."""
+    buckets = dict(_rows(world, "select id, bucket from seda.users"))
+    return len({(buckets[each] + 1) * 8 - 1 >> 6 for each in people})
 
 
 def test_every_file_that_the_graph_writes_has_a_privacy_class(world: World) -> None:

@@ -173,6 +173,18 @@ def test_one_run_at_a_time_and_what_happens_meanwhile_comes_together(
     assert event.asset_materialization.metadata["events"].value == 4
 
 
+def test_what_happens_before_the_first_night_waits_for_it(ranked, platform, instance) -> None:
+    ada, ben = ranked.world.person("Ada"), ranked.world.person("Ben")
+    ranked.world.befriend(ada, ben)
+    ranked.event(ben, "join", ranked.rooms[0])
+    ranked.ahead()
+    assert isinstance(tick(platform, instance), dg.SkipReason)
+    ranked.publish(ada, listed=15)
+    (request,) = tick(platform, instance).run_requests
+    assert run(platform, instance, request).success
+    assert len(ranked.overlays()) == 1
+
+
 def test_what_concerns_nobody_is_passed_over_without_a_run(ranked, platform, instance) -> None:
     ada, _ = friends(ranked)
     hidden, stranger = ranked.world.person("Cem", hidden=True), ranked.world.person("Dan")

@@ -147,6 +147,16 @@ def test_there_is_always_a_place_for_the_re_rank(instance: dg.DagsterInstance) -
     assert _next(instance) == ["realtime"]
 
 
+def test_dagsters_processes_know_where_the_services_are() -> None:
+    """A canary's gates ask them; on a free port the settings do not tell."""
+    ports = services.Ports(api=8100, realtime=8101, notifier=8102, dagster=8103)
+    started = list(services._dagster_services({"SEDA_API_PORT": "0"}, Path(), Path(), ports))
+    assert len(started) == 3
+    for service in started:
+        told = service.environment
+        assert (told["SEDA_API_PORT"], told["SEDA_REALTIME_PORT"]) == ("8100", "8101")
+
+
 def test_a_run_whose_process_is_gone_is_found_out(instance: dg.DagsterInstance) -> None:
     assert services.LISTS_POOL == LISTS
     (run,) = _queue(instance, "realtime")
