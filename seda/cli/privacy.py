@@ -53,7 +53,7 @@ def run(
     for region, each in report.rewritten.items():
         typer.echo(f"{region}: {len(each.tables)} tables are written anew.")
         if each.locked:
-            typer.echo(f"{region}: {_listed(each.locked)} were held: tried again in ten minutes.")
+            typer.echo(f"{region}: {_listed(each.locked)} were held: tried again in five minutes.")
         if each.large:
             typer.echo(
                 f"{region}: rows are gone; bytes of {len(each.large)} large tables leave with "

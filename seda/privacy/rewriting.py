@@ -8,7 +8,7 @@ quiet hour; the audit log says which still wait.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,10 +20,18 @@ from psycopg.types.json import Jsonb
 
 from seda.database.regions import Databases, Region
 from seda.privacy.datamap import data_map, holds_people
-from seda.privacy.server_traces import HELD, checkpoint, partitioned, renew_log, sample_anew
+from seda.privacy.server_traces import (
+    HELD,
+    STATISTICS,
+    checkpoint,
+    partitioned,
+    renew_log,
+    sample_anew,
+)
 from seda.privacy.sweep_database import data_directory
 
-RETRY_AFTER: Final = timedelta(minutes=10)
+RETRY_AFTER: Final = timedelta(minutes=5)
+_PAUSE: Final = 1.0
 _ERASURES: Final = (
     "privacy.account_erased", "privacy.imports_erased", "privacy.rows_erased",
 )  # fmt: skip
@@ -62,10 +70,11 @@ _OLDER: Final = """
 
 @dataclass(frozen=True)
 class Patience:
-    """How much rewriting may disturb. A reader waits for a table at most `lock` and `statement`
-    together: behind us while we wait for it, and while it is written.
+    """How much rewriting may disturb. A reader waits for a table for at most `statement`: behind us
+    while we wait for it, at most `lock`, and while it is written.
 
-    `largest`: bytes of a table with its indexes above which it is left to the job; None: any.
+    `rounds`: how often what was held is tried, a second apart. `largest`: bytes of a table with its
+    indexes above which it is left to the job; None: any.
     `older`: how long to wait for transactions that may still see the deleted rows, whose bytes
     would be copied.
     """
@@ -73,6 +82,7 @@ class Patience:
     lock: timedelta
     statement: timedelta
     older: timedelta
+    rounds: int = 1
     largest: int | None = None
 
 
@@ -85,6 +95,7 @@ def at_once(largest_mib: int) -> Patience:
         lock=timedelta(milliseconds=300),
         statement=timedelta(milliseconds=1000),
         older=timedelta(seconds=5),
+        rounds=6,
         largest=largest_mib * 2**20,
     )
 
@@ -152,19 +163,51 @@ def rewrite_tables(
     if not _settled(connection, patience.older, sleep):
         return Rewriting((), tuple(small), large)
     _set_patience(connection, patience)
-    done, locked = [], []
-    for name in small:
-        try:
-            connection.execute(sql.SQL("vacuum (full) {}").format(sql.Identifier("seda", name)))
-            done.append(name)
-        except psycopg.errors.UndefinedTable:
-            continue  # a generation that was dropped meanwhile, its files with it
-        except HELD:
-            locked.append(name)
-    locked += sample_anew(connection, done, partitioned(connection, people))
+    done: list[str] = []
+
+    def write(names: Sequence[str]) -> list[str]:
+        return [name for name in names if not _written_anew(connection, name, done)]
+
+    parents = partitioned(connection, people)
+    locked = _in_rounds(small, write, patience.rounds, sleep)
+    locked += _in_rounds(
+        [*done, *parents, STATISTICS],
+        lambda names: sample_anew(connection, names, parents),
+        patience.rounds,
+        sleep,
+    )
     connection.execute("reset lock_timeout; reset statement_timeout")
     checkpoint(connection)
     return Rewriting(tuple(done), tuple(dict.fromkeys(locked)), large)
+
+
+def _written_anew(connection: psycopg.Connection, name: str, done: list[str]) -> bool:
+    """Whether no byte of deleted rows is left in the table; else somebody holds it."""
+    try:
+        connection.execute(sql.SQL("vacuum (full) {}").format(sql.Identifier("seda", name)))
+    except psycopg.errors.UndefinedTable:
+        return True  # a generation that was dropped meanwhile, its files with it
+    except HELD:
+        return False
+    done.append(name)
+    return True
+
+
+def _in_rounds(
+    names: Sequence[str],
+    attempt: Callable[[Sequence[str]], Sequence[str]],
+    rounds: int,
+    sleep: Callable[[float], None],
+) -> list[str]:
+    """What of the names is left after some attempts, each at what the one before left."""
+    left = list(names)
+    for place in range(rounds if left else 0):
+        if place:
+            sleep(_PAUSE)
+        left = list(attempt(left))
+        if not left:
+            break
+    return left
 
 
 def rewrite_regions(

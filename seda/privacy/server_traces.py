@@ -15,6 +15,7 @@ _MOST_SEGMENTS: Final = 1024
 _CHECKPOINTS: Final = 8
 HELD: Final = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
 """Somebody held a table for longer than we may wait."""
+STATISTICS: Final = "pg_statistic"
 _PARENTS: Final = """
     select parent.relname::text from pg_class parent
     where parent.relnamespace = 'seda'::regnamespace and parent.relkind = 'p'
@@ -48,16 +49,19 @@ def partitioned(connection: psycopg.Connection, relations: Sequence[str]) -> lis
 
 
 def sample_anew(
-    connection: psycopg.Connection, names: Sequence[str], parents: Sequence[str] = ()
+    connection: psycopg.Connection, names: Sequence[str], parents: Sequence[str]
 ) -> tuple[str, ...]:
     """Take new samples of the columns of these tables that have some, the old ones' bytes with
-    them; drop those of `parents`, which nobody keeps up to date. Which tables stayed locked.
+    them; of `parents` among them drop theirs, which nobody keeps up to date. Which tables stayed
+    locked, `pg_statistic` among them.
 
     ANALYZE alone leaves the samples of a table that has become empty as they are. Old and new are
     exchanged in one transaction per table, so that no query is planned without.
     """
     superuser, locked = is_superuser(connection), []
-    for name in (*names, *parents):
+    for name in names:
+        if name == STATISTICS:
+            continue  # last, and always
         try:
             with connection.transaction():
                 _sample(connection, name, forget=superuser, again=name not in parents)
@@ -69,7 +73,7 @@ def sample_anew(
         try:
             connection.execute("vacuum (full) pg_catalog.pg_statistic")
         except HELD:
-            locked.append("pg_statistic")
+            locked.append(STATISTICS)
     return tuple(locked)
 
 

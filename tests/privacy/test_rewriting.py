@@ -12,7 +12,7 @@ from seda.privacy.rewriting import at_once, rewrite_regions, standing
 from tests.privacy.full_world import NAME, ask_for_deletion, run_jobs
 from tests.serving.serving_world import Listener, World
 
-HURRY = replace(at_once(64), lock=timedelta(milliseconds=50), older=timedelta())
+HURRY = replace(at_once(64), lock=timedelta(milliseconds=50), older=timedelta(), rounds=1)
 QUARTER = timedelta(minutes=15)
 
 
