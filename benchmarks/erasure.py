@@ -24,7 +24,7 @@ from seda.database.migrate import migrate
 from seda.database.regions import Region
 from seda.privacy.erasure import Places
 from seda.privacy.notices import LocalMail
-from seda.privacy.rewriting import rewrite_tables
+from seda.privacy.rewriting import rewrite_regions
 from seda.privacy.running import run_privacy_jobs
 from seda.privacy.traces import Traces
 from seda.privacy.verification import verify_erasure
@@ -102,11 +102,10 @@ def _drill(
     assert _night(platform, instance).success
     failed |= not _report(platform, gone, withdrawn, "after another night", still_withdrawn=False)
     started = time.perf_counter()
-    for database in platform.databases:
-        with database.connect(autocommit=True) as connection:
-            done = rewrite_tables(connection)
-            print(f"{database.region}: {len(done.tables)} tables rewritten, {len(done.locked)} "
-                  f"locked, log renewed: {done.log_renewed}")  # fmt: skip
+    rewritten = rewrite_regions(platform.databases, platform.now, wanted=lambda standing: True)
+    for region, done in rewritten.items():
+        print(f"{region}: {len(done.tables)} tables rewritten, {len(done.locked)} locked, "
+              f"log renewed: {done.log_renewed}")  # fmt: skip
     print(f"rewriting took {time.perf_counter() - started:.1f} s")
     for region, (id, sub, name) in gone.items():
         started = time.perf_counter()

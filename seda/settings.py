@@ -218,6 +218,19 @@ class Settings(BaseSettings):
         description="Folder of the SentenceTransformers model that `seda embed-server` serves; "
         "default: hashed words.",
     )
+    rewrite_at_once_mib: int = Field(
+        64,
+        ge=0,
+        description="Largest table, in MiB, that is written anew right after a deletion, so that "
+        "no byte of it stays on disk; larger ones wait for Sunday. 0: all wait.",
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="Mail server for notices of exports and deletions: "
+        "`smtp://user:password@host:587` (with STARTTLS) or `smtps://…`; default: "
+        "`SEDA_HOME/sink`.",
+    )
+    mail_from: str = Field("privacy@seda.fm", description="Sender of those notices.")
     kms_key_uri: str | None = Field(
         None,
         description="Key that wraps the data keys of sealed tokens: `aws-kms://REGION/alias/NAME`; "

@@ -1,5 +1,6 @@
 """The commands about people's data: running jobs, proving erasure, residency, the audit log."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -33,7 +34,7 @@ def run(
     from seda.database.storage import storages
     from seda.privacy.erasure import Places
     from seda.privacy.jobs import revive_failed
-    from seda.privacy.notices import LocalMail
+    from seda.privacy.notices import open_mailer
     from seda.privacy.running import run_privacy_jobs
 
     with open_databases() as databases:
@@ -41,13 +42,27 @@ def run(
             with database.transaction() as connection:
                 revive_failed(connection, _now())
         places = Places(databases, storages(databases.settings))
-        report = run_privacy_jobs(places, LocalMail(places.home, _now), _now, most=most)
+        mailer = open_mailer(databases.settings, _now)
+        report = run_privacy_jobs(places, mailer, _now, most=most)
     done = ", ".join(f"{count} {what}" for what, count in sorted(report.jobs.items()))
     typer.echo(f"Jobs: {done or 'none was due'}.")
     typer.echo(
         f"{report.expired} exports were taken back; {report.restored} people of a restored backup "
         f"are deleted again; {report.to_be_remade} files wait for the next run of the graph."
     )
+    for region, each in report.rewritten.items():
+        typer.echo(f"{region}: {len(each.tables)} tables are written anew.")
+        if each.locked:
+            typer.echo(f"{region}: {_listed(each.locked)} were held: tried again in five minutes.")
+        if each.large:
+            typer.echo(
+                f"{region}: rows are gone; bytes of {len(each.large)} large tables leave with "
+                f"`seda privacy rewrite-tables`, on Sunday at the latest: {_listed(each.large)}."
+            )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
 
 
 @privacy.command("rewrite-tables")
@@ -57,22 +72,17 @@ def rewrite_tables() -> None:
     Locks a table while it is written: run it in a quiet hour, within thirty days of a deletion.
     """
     from seda.cli.session import open_databases
-    from seda.privacy.rewriting import record_rewriting
-    from seda.privacy.rewriting import rewrite_tables as rewrite
+    from seda.privacy.rewriting import rewrite_regions
 
-    locked = 0
     with open_databases() as databases:
-        for database in databases:
-            with database.connect(autocommit=True) as connection:
-                done = rewrite(connection)
-                record_rewriting(connection, done, _now())
-            locked += len(done.locked)
-            typer.echo(
-                f"{database.region}: {len(done.tables)} tables are written anew"
-                + (f", {', '.join(done.locked)} stayed locked" if done.locked else "")
-                + ("." if done.log_renewed else "; the write-ahead log is not ours to renew.")
-            )
-    if locked:
+        done = rewrite_regions(databases, _now, wanted=lambda standing: True)
+    for region, each in done.items():
+        typer.echo(
+            f"{region}: {len(each.tables)} tables are written anew"
+            + (f", {', '.join(each.locked)} stayed locked" if each.locked else "")
+            + ("." if each.log_renewed else "; the write-ahead log was not renewed.")
+        )
+    if any(each.locked for each in done.values()):
         raise typer.Exit(1)
 
 
@@ -121,8 +131,10 @@ def _print(found: "Verification") -> None:
     if found.stale:
         typer.echo(
             f"{len(found.stale)} files were computed with people who are gone and wait to be made "
-            f"again: {', '.join(found.stale[:8])}{' …' if len(found.stale) > 8 else ''}."
+            f"again: {_listed(found.stale)}."
         )
+    if found.waiting:
+        typer.echo(f"Tables that are still to be written anew: {_listed(found.waiting)}.")
     if found.clean:
         typer.echo("Nothing is left.")
     for each in found.findings:

@@ -33,6 +33,9 @@ _TUNING = {
     "timezone": "'UTC'",
     "log_min_messages": "warning",
     "log_line_prefix": "'%m [%p] %u@%d '",
+    # A row's values, which may be a person's, stand in details and in statements.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
     "unix_socket_permissions": "0777",
 }
 

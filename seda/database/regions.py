@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from types import TracebackType
 from typing import Any
 
 import psycopg
@@ -58,6 +59,24 @@ def shards_of(settings: Settings) -> tuple[Shard, ...]:
     )
 
 
+class _Connection(psycopg.Connection):
+    """A connection that lets no value of a row out with an error.
+
+    A refused row stands in the error's detail. Whoever catches the error has that in `diag`; its
+    text ends up in logs and in Dagster's storage.
+    """
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        if isinstance(exc_val, psycopg.Error) and exc_val.diag.message_primary:
+            exc_val.args = (exc_val.diag.message_primary,)
+        super().__exit__(exc_type, exc_val, exc_tb)
+
+
 @dataclass(frozen=True)
 class RegionalDatabase:
     """One region's database: libpq conninfo URLs for the pipelines and for the API's login."""
@@ -72,7 +91,9 @@ class RegionalDatabase:
             DatabaseUnreachableError: nothing answers there.
         """
         try:
-            return psycopg.connect(self.url, autocommit=autocommit, connect_timeout=5, **options)
+            return _Connection.connect(
+                self.url, autocommit=autocommit, connect_timeout=5, **options
+            )
         except psycopg.OperationalError as problem:
             raise DatabaseUnreachableError(
                 f"The {self.region} database does not answer ({str(problem).splitlines()[0]}): "

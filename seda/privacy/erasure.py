@@ -23,6 +23,7 @@ from seda.privacy.export import export_key
 from seda.privacy.files import personal_files
 from seda.privacy.ownership import OwnedColumn, owned_columns
 from seda.privacy.traces import Traces
+from seda.vectorstore.opening import has_second_store
 
 PURGE_WITHIN: Final = timedelta(days=30)
 MANIFEST: Final = "erasures"
@@ -104,6 +105,7 @@ def purge_person(
 
     Raises:
         UnsettledDeletionError: not yet.
+        StoreUnreachableError: a second vector store does not answer.
     """
     own = places.databases[region]
     refuse_unsettled(own, user_id)
@@ -112,9 +114,10 @@ def purge_person(
     # First elsewhere: what is only known from the person's own rows is then still known.
     for other in places.databases:
         if other.region is not region:
-            rows += _purge_rows_elsewhere(other, user_id, private, now)
+            rows += _purge_rows_elsewhere(other, job_id, user_id, private, now)
     files = _purge_files(places, region, user_id)
     rows += _purge_own_rows(own, user_id, private)
+    rows["vectors in Qdrant"] += _purge_vectors(places.databases, (user_id, *private))
     artefacts = blot_artefacts(own, places.storages[region], job_id, user_id, now)
     return Purge(rows, files, artefacts)
 
@@ -126,6 +129,7 @@ def purge_imports(
 
     Raises:
         UnsettledDeletionError: not yet.
+        StoreUnreachableError: a second vector store does not answer.
     """
     own = places.databases[region]
     refuse_unsettled(own, user_id)
@@ -142,6 +146,7 @@ def purge_imports(
             rows[relation] += connection.execute(query, [user_id]).rowcount
         audit = "delete from seda.embeddings_audit where entity_type = 'user' and entity_uuid = %s"
         rows["embeddings_audit"] += connection.execute(audit, [user_id]).rowcount
+    rows["vectors in Qdrant"] += _purge_vectors(places.databases, (user_id,))
     artefacts = blot_artefacts(own, places.storages[region], job_id, user_id, now)
     with own.transaction() as connection:
         connection.execute(
@@ -273,10 +278,10 @@ _LAST: Final = frozenset({"privacy_jobs", "tombstones"})
 
 
 def _purge_rows_elsewhere(
-    database: RegionalDatabase, user_id: UUID, private: list[UUID], now: datetime
+    database: RegionalDatabase, job_id: UUID, user_id: UUID, private: list[UUID], now: datetime
 ) -> Counter[str]:
     """In the other region: friends' rows that name the person, the directory, and whatever else has
-    their id though it should not."""
+    their id though it should not. Its log says so, because its tables are to be rewritten, too."""
     with database.transaction() as connection:
         connection.execute(
             "insert into seda.erased_people (digest, erased_at) values (%s, %s) "
@@ -291,6 +296,7 @@ def _purge_rows_elsewhere(
         )
         rows = _delete(connection, owned_columns(connection), user_id)
         rows["playlists"] += _delete_playlists(connection, private)
+        record_purge(connection, "privacy.rows_erased", job_id, Purge(rows.copy()), now)
     return rows
 
 
@@ -308,6 +314,15 @@ def _delete(
 
 def _delete_playlists(connection: psycopg.Connection, ids: list[UUID]) -> int:
     return connection.execute("delete from seda.playlists where id = any (%s)", [ids]).rowcount
+
+
+def _purge_vectors(databases: Databases, ids: tuple[UUID, ...]) -> int:
+    if not any(has_second_store(databases.settings, each.region) for each in databases):
+        return 0
+    # Its client costs most of a second, which only those who have a second store should pay.
+    from seda.privacy.second_store import purge_second_stores
+
+    return purge_second_stores(databases, ids)
 
 
 def _purge_files(places: Places, region: Region, user_id: UUID) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from seda.database.regions import RegionalDatabase
+from seda.database.regions import Region, RegionalDatabase
 from seda.privacy.audit import keep_head
 from seda.privacy.erasure import (
     MANIFEST,
@@ -32,10 +32,13 @@ from seda.privacy.jobs import (
     expire_exports,
     put_off,
 )
-from seda.privacy.notices import Mailer, deletion_notice, export_notice
+from seda.privacy.notices import Mailer, Notice, deletion_notice, export_notice
+from seda.privacy.rewriting import Patience, Rewriting, at_once, rewrite_regions
 
 MOST_JOBS: Final = 200
 """Of one run and region."""
+MOST_NOTICES: Final = 4
+"""Attempts at a deletion that wait for the mail server; then it is carried out untold."""
 
 _RESTORED = """
     select id from seda.users where encode(sha256(uuid_send(id)), 'hex') = any (%s)
@@ -51,18 +54,27 @@ _logger = logging.getLogger("seda.privacy")
 @dataclass(frozen=True)
 class PrivacyReport:
     """Jobs by what became of them, exports that were taken back, people whom a restored backup had
-    brought back, and artefacts that are still to be made again."""
+    brought back, artefacts that are still to be made again, and the tables that were written anew,
+    by region."""
 
     jobs: Counter[str]
     expired: int
     restored: int
     to_be_remade: int
+    rewritten: dict[Region, Rewriting]
 
 
 def run_privacy_jobs(
-    places: Places, mailer: Mailer, clock: Callable[[], datetime], *, most: int = MOST_JOBS
+    places: Places,
+    mailer: Mailer,
+    clock: Callable[[], datetime],
+    *,
+    most: int = MOST_JOBS,
+    patience: Patience | None = None,
+    renew_log: bool = True,
 ) -> PrivacyReport:
-    """Work on what is due, in both regions, at most `most` jobs of each."""
+    """Work on what is due, in both regions, at most `most` jobs of each; then write small tables
+    anew where somebody was erased. `patience`: as the settings have it."""
     jobs: Counter[str] = Counter()
     expired = restored = waiting = 0
     for database in places.databases:
@@ -78,7 +90,24 @@ def run_privacy_jobs(
         waiting += note_remade(database, storage, clock())
         with database.transaction() as connection:
             keep_head(connection, storage)
-    return PrivacyReport(jobs, expired, restored, waiting)
+    rewritten = _rewrite(places, clock, patience, renew_log)
+    return PrivacyReport(jobs, expired, restored, waiting, rewritten)
+
+
+def _rewrite(
+    places: Places, clock: Callable[[], datetime], patience: Patience | None, renew_log: bool
+) -> dict[Region, Rewriting]:
+    largest = places.databases.settings.rewrite_at_once_mib
+    if not largest and patience is None:
+        return {}
+    now = clock()
+    return rewrite_regions(
+        places.databases,
+        clock,
+        wanted=lambda standing: standing.erased or standing.retry_is_due(now),
+        patience=patience or at_once(largest),
+        renew=renew_log,
+    )
 
 
 def _attempt(
@@ -121,7 +150,8 @@ def _export(
             complete(connection, job, now)
             return
         complete(connection, job, now, key, until)
-    mailer.send(export_notice(job.id, database.region, row[0], until))
+    # The export is there, whether the mail server is or not: it is told once.
+    _tell(mailer, export_notice(job.id, database.region, row[0], until), again=False)
 
 
 def _delete(
@@ -137,13 +167,25 @@ def _delete(
         with database.transaction() as connection:
             if complete(connection, job, now):
                 record_purge(connection, "privacy.imports_erased", job.id, purge, now)
-        mailer.send(notice)
+        _tell(mailer, notice, again=False)
         return
     write_manifest(places.storages[database.region], job.user_id, now)
     purge = purge_person(places, database.region, job.id, job.user_id, now)
-    mailer.send(notice)  # before the address is forgotten; a crash here sends it twice
+    # Before the address is forgotten; a crash here sends it twice.
+    _tell(mailer, notice, again=job.attempts < MOST_NOTICES)
     with database.transaction() as connection:
         forget_person(connection, job.id, job.user_id, purge, now)
+
+
+def _tell(mailer: Mailer, notice: Notice, *, again: bool) -> None:
+    """Send a notice; where it cannot be sent, have the job tried `again`, or go on without."""
+    try:
+        mailer.send(notice)
+    except OSError as problem:
+        if again:
+            raise
+        told = {"job": str(notice.job_id)}
+        _logger.error("a notice was not sent: %s", type(problem).__name__, extra={"fields": told})
 
 
 def _take_back(places: Places, database: RegionalDatabase, now: datetime) -> int:

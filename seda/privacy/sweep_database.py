@@ -80,17 +80,20 @@ def sweep_files(connection: psycopg.Connection, place: str, traces: Traces) -> I
 
 
 def sweep_server(connection: psycopg.Connection, traces: Traces) -> Iterator[Finding]:
-    """What a server keeps for all of its databases: shared tables, write-ahead log, its log."""
+    """What a server keeps for all of its databases: shared tables, write-ahead log, its log, what
+    queries spilled; everything but the databases' own files."""
     folder = data_directory(connection)
     if folder is None:
         return
-    for part in ("global", "pg_wal", "log"):
-        whole = folder / part
-        paths = sorted(whole.rglob("*")) if whole.is_dir() else [whole] if whole.exists() else []
+    databases = folder / "base"
+    for part in (*sorted(folder.iterdir()), databases / "pgsql_tmp"):
+        if part == databases:
+            continue
+        paths = sorted(part.rglob("*")) if part.is_dir() else [part]
         for path in paths:
             if path.is_file():
                 for what in in_path(path, traces):
-                    yield Finding("database server", f"{part}/{path.name}", what)
+                    yield Finding("database server", str(path.relative_to(folder)), what)
 
 
 def data_directory(connection: psycopg.Connection) -> Path | None:

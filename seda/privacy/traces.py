@@ -17,12 +17,15 @@ from typing import Protocol
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 
 from seda.errors import SedaError
 
 SHORTEST_TEXT = 5
 """Characters: a shorter text is found in everything."""
 _DEEPEST_ARCHIVE = 3
+_HALF = 2e-3
+"""By how much a component of a unit vector may differ once it was stored as half a float."""
 
 
 class UnsearchableTextError(SedaError):
@@ -89,6 +92,16 @@ class Traces:
             if any(data.find(form) >= 0 for form in forms)
         ]
 
+    def like(self, vector: Sequence[float]) -> list[str]:
+        """The names of vectors that point the way that this one does: a store may have made them of
+        unit length, and halves of floats."""
+        found = _unit(vector)
+        return [
+            f"vector {place}"
+            for place, mine in enumerate(map(_unit, self.vectors), start=1)
+            if mine.shape == found.shape and np.abs(mine - found).max() <= _HALF
+        ]
+
     def in_file(self, data: bytes) -> list[str]:
         """The same, and inside of what is compressed: ZIP, gzip, Parquet."""
         found = dict.fromkeys(self.in_bytes(data))
@@ -103,6 +116,12 @@ class Traces:
                 blank = b"\0" if len(form) == 16 else b"x"
                 data = data.replace(form, blank * len(form))
         return data
+
+
+def _unit(vector: Sequence[float]) -> npt.NDArray[np.float64]:
+    values = np.asarray(vector, np.float64)
+    norm = float(np.linalg.norm(values))
+    return values / norm if norm else values
 
 
 def _unpacked(data: bytes, depth: int) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """Proves that nothing of a person is left, by looking everywhere and not where it should have been.
 
 Both regions and Dagster's storage as rows and as bytes on disk, the regions' file storages, what
-lies under `SEDA_HOME`, and Redis. What was looked at is reported beside what was found.
+lies under `SEDA_HOME`, Qdrant, and Redis. What was looked at is reported beside what was found.
 """
 
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 
 from seda.database.regions import Databases, Region, libpq_url
 from seda.database.storage import NotStoredError, RegionalStorage
+from seda.privacy.rewriting import standing
 from seda.privacy.sweep_database import (
     Finding,
     data_directory,
@@ -28,6 +29,9 @@ from seda.privacy.sweep_database import (
 )
 from seda.privacy.sweep_redis import sweep_redis
 from seda.privacy.traces import Traces
+from seda.settings import Settings
+from seda.vectorstore.opening import has_second_store
+from seda.vectorstore.store import StoreUnreachableError
 
 _ELSEWHERE: Final = frozenset({"postgres", "storage"})
 """Folders of the home that are looked at as databases and as storages."""
@@ -39,12 +43,14 @@ class Verification:
 
     `stale`: files that a deletion listed as made from the person's data and that no later run has
     made again. They hold none of the person's bytes.
+    `waiting`: tables, by region, that are still to be written anew since somebody was erased.
     """
 
     findings: tuple[Finding, ...]
     places: tuple[str, ...]
     unseen: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -59,6 +65,7 @@ class _Sweep:
     unseen: list[str] = field(default_factory=list)
     servers: set[Path] = field(default_factory=set)
     stale: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
 
     def look(self, place: str, found: Iterator[Finding]) -> None:
         self.places.append(place)
@@ -70,6 +77,7 @@ class _Sweep:
             tuple(self.places),
             tuple(self.unseen),
             tuple(sorted(self.stale)),
+            tuple(self.waiting),
         )
 
 
@@ -87,6 +95,10 @@ def verify_erasure(
         with closing(database.connect(autocommit=True)) as connection:
             _database(sweep, connection, f"{database.region} database", traces, server_files)
             sweep.stale += _not_remade(connection)
+            left = standing(connection)
+            tables = ("all",) if left.erased else (*left.locked, *left.large)
+            sweep.waiting += [f"{database.region}: {name}" for name in tables]
+        _second_store(sweep, databases.settings, database.region, traces)
     with closing(psycopg.connect(libpq_url(databases.dagster_url), autocommit=True)) as connection:
         _database(sweep, connection, "Dagster's storage", traces, server_files)
     for region, storage in storages.items():
@@ -136,6 +148,24 @@ def _database(
     if server_files and folder not in sweep.servers:
         sweep.servers.add(folder)
         sweep.look("database server", sweep_server(connection, traces))
+
+
+def _second_store(sweep: _Sweep, settings: Settings, region: Region, traces: Traces) -> None:
+    place = f"{region} Qdrant"
+    if not has_second_store(settings, region):
+        sweep.unseen.append(f"{place}: none is set")
+        return
+    # Its client costs most of a second, which only those who have a second store should pay.
+    from seda.privacy.second_store import in_memory, sweep_second_store
+
+    if in_memory(settings, region):
+        sweep.unseen.append(f"{place}: it is in the memory of its process")
+        return
+    try:
+        sweep.look(place, sweep_second_store(settings, region, traces))
+    except StoreUnreachableError as problem:
+        sweep.places.remove(place)
+        sweep.unseen.append(f"{place}: {problem}")
 
 
 def _not_remade(connection: psycopg.Connection) -> list[str]:

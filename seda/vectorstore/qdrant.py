@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -40,6 +41,8 @@ _BATCH: Final = 256
 _TIMEOUT_SECONDS: Final = 10
 _DEFAULT_EF: Final = 128
 _COLOURS: Final = ("blue", "green")
+PLAYLISTS: Final = "seda_playlist_"
+"""Beginning of the names of collections of playlists."""
 
 
 class QdrantSettingError(SedaError):
@@ -51,7 +54,41 @@ def qdrant_store(settings: Settings, region: Region, facts_of: FactsOf) -> "Qdra
 
     Raises:
         QdrantSettingError: none is set, or both regions have the same.
+        StoreUnreachableError: another process has the folder open.
     """
+    local = "://" not in _url(settings, region)
+    return QdrantStore(open_client(settings, region), region, facts_of, local=local)
+
+
+def open_client(settings: Settings, region: Region) -> QdrantClient:
+    """A client of the region's own Qdrant; raises what `qdrant_store` does."""
+    url = _url(settings, region)
+    if url == ":memory:":
+        return QdrantClient(":memory:")
+    if "://" not in url:
+        try:
+            return QdrantClient(path=url)
+        except RuntimeError as problem:
+            raise StoreUnreachableError(
+                f"Another process has the {region} region's Qdrant folder open: stop it, or use a "
+                "server."
+            ) from problem
+    key = settings.qdrant_api_key
+    return QdrantClient(
+        url=url,
+        api_key=key.get_secret_value() if key else None,
+        timeout=_TIMEOUT_SECONDS,
+        check_compatibility=False,
+    )
+
+
+def local_folder(settings: Settings, region: Region) -> Path | None:
+    """Where the region's Qdrant keeps its files, if it is a folder of ours."""
+    url = _url(settings, region)
+    return None if url == ":memory:" or "://" in url else Path(url)
+
+
+def _url(settings: Settings, region: Region) -> str:
     urls = {Region.GLOBAL: settings.qdrant_url, Region.EU: settings.eu_qdrant_url}
     url = urls[region]
     variable = "SEDA_QDRANT_URL" if region is Region.GLOBAL else "SEDA_EU_QDRANT_URL"
@@ -64,18 +101,7 @@ def qdrant_store(settings: Settings, region: Region, facts_of: FactsOf) -> "Qdra
             "SEDA_QDRANT_URL and SEDA_EU_QDRANT_URL are the same place: vectors of the EU region "
             "stay in their own."
         )
-    if url == ":memory:":
-        return QdrantStore(QdrantClient(":memory:"), region, facts_of, local=True)
-    if "://" not in url:
-        return QdrantStore(QdrantClient(path=url), region, facts_of, local=True)
-    key = settings.qdrant_api_key
-    client = QdrantClient(
-        url=url,
-        api_key=key.get_secret_value() if key else None,
-        timeout=_TIMEOUT_SECONDS,
-        check_compatibility=False,
-    )
-    return QdrantStore(client, region, facts_of)
+    return url
 
 
 class QdrantStore:
@@ -99,7 +125,7 @@ class QdrantStore:
             if fact is not None
         ]
         hidden: list[Any] = [uuid for uuid, fact in zip(uuids, facts, strict=True) if fact is None]
-        with _reachable():
+        with reachable():
             name = self._ensured(entity, space)
             for start in range(0, len(points), _BATCH):
                 self._client.upsert(name, points[start : start + _BATCH], wait=True)
@@ -111,7 +137,7 @@ class QdrantStore:
         """See `VectorStore`."""
         check(self._region, entity, space)
         uuids: list[Any] = [str(uuid) for uuid in uuids_of(ids)]
-        with _reachable():
+        with reachable():
             name = self._live(entity, space)
             if name is None or not uuids:
                 return 0
@@ -131,7 +157,7 @@ class QdrantStore:
     ) -> Neighbours:
         """See `VectorStore`; a `recall` of 1 compares with every matching vector."""
         check(self._region, entity, query.space, k)
-        with _reachable():
+        with reachable():
             name = self._live(entity, query.space)
             points: Sequence[models.ScoredPoint] = []
             while name is not None:
@@ -144,7 +170,7 @@ class QdrantStore:
     def count(self, entity: str, space: EmbeddingSpace, where: Filter = EVERYTHING) -> int:
         """See `VectorStore`; what the catalogue hid since its vector was written still counts."""
         check(self._region, entity, space)
-        with _reachable():
+        with reachable():
             name = self._live(entity, space)
             if name is None:
                 return 0
@@ -153,7 +179,7 @@ class QdrantStore:
     def stats(self, entity: str, space: EmbeddingSpace) -> StoreStats:
         """See `VectorStore`; Qdrant does not tell how large an index is."""
         vectors = self.count(entity, space)
-        with _reachable():
+        with reachable():
             name = self._live(entity, space)
             indexed = name is not None and bool(
                 self._client.get_collection(name).indexed_vectors_count
@@ -167,7 +193,7 @@ class QdrantStore:
             StoreUnreachableError: something was written meanwhile; the old one serves on.
         """
         check(self._region, entity, space)
-        with _reachable():
+        with reachable():
             old = self._ensured(entity, space)
             alias = _alias(entity, space)
             new = next(f"{alias}_{colour}" for colour in _COLOURS if f"{alias}_{colour}" != old)
@@ -302,7 +328,8 @@ def _filter(where: Filter) -> models.Filter | None:
 
 
 @contextmanager
-def _reachable() -> Iterator[None]:
+def reachable() -> Iterator[None]:
+    """Turn what a client raises into `StoreUnreachableError`."""
     try:
         yield
     except (ApiException, httpx.HTTPError) as problem:

@@ -7,6 +7,7 @@ the database, under leases, so a run that is asked for twice finds nothing the s
 import dagster as dg
 
 from seda.privacy.jobs import waiting_jobs
+from seda.privacy.rewriting import standing
 from seda_assets.automation.jobs import privacy
 from seda_assets.resources import Platform
 
@@ -30,10 +31,15 @@ def privacy_jobs(
     """Somebody asked for their data, or for it to be deleted: do it."""
     if context.instance.get_runs_count(dg.RunsFilter(job_name=privacy.name, statuses=_UNFINISHED)):
         return dg.SkipReason("A run is under way; what is asked meanwhile comes after it.")
-    waiting = 0
+    waiting, locked = 0, []
     for database in platform.databases:
         with database.transaction() as connection:
             waiting += waiting_jobs(connection, platform.now())
+            tables = standing(connection)
+            if tables.retry_is_due(platform.now()):
+                locked.append(f"{database.region}-{tables.until}")
+    if not waiting and locked:
+        return dg.RunRequest(run_key=f"rewrite-{'-'.join(locked)}")
     if not waiting:
-        return dg.SkipReason("No export or deletion is due.")
+        return dg.SkipReason("No export or deletion is due, and no small table stayed locked.")
     return dg.RunRequest(run_key=f"privacy-{platform.now():%Y%m%dT%H%M%S}")

@@ -6,8 +6,7 @@ A job of one operation and no asset, because it computes nothing: tables are the
 import dagster as dg
 from pydantic import Field
 
-from seda.privacy.rewriting import is_due, record_rewriting
-from seda.privacy.rewriting import rewrite_tables as rewrite
+from seda.privacy.rewriting import rewrite_regions
 from seda_assets.resources import Platform
 
 
@@ -22,16 +21,16 @@ def write_tables_anew(
     context: dg.OpExecutionContext, config: Rewriting, platform: dg.ResourceParam[Platform]
 ) -> None:
     """Of each region in which somebody was erased since the last time."""
-    for database in platform.databases:
-        with database.connect(autocommit=True) as connection:
-            if not is_due(connection):
-                context.log.info(f"{database.region}: nobody was erased since the last time")
-                continue
-            done = rewrite(connection, renew_log=config.renew_log)
-            record_rewriting(connection, done, platform.now())
-            context.log.info(
-                f"{database.region}: {len(done.tables)} tables, {len(done.locked)} stayed locked"
-            )
+    done = rewrite_regions(
+        platform.databases,
+        platform.now,
+        wanted=lambda standing: standing.is_due,
+        renew=config.renew_log,
+    )
+    for region, each in done.items():
+        context.log.info(f"{region}: {len(each.tables)} tables, {len(each.locked)} stayed locked")
+    if not done:
+        context.log.info("no byte of anybody who was erased is left in any table")
 
 
 @dg.job(executor_def=dg.in_process_executor, tags={"seda/cadence": "weekly"})

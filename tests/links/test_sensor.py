@@ -158,6 +158,25 @@ def test_links_of_both_regions_are_one_run_and_tastes_follow(world, platform, in
     assert not any(secret in said for secret in [*secrets, "canary-client-secret"])
 
 
+def test_a_run_that_fails_on_a_row_puts_nothing_of_it_into_dagsters_storage(
+    world, platform, instance
+) -> None:
+    know(world, share=20)
+    ada = world.person("Ada")
+    secret = link(platform, world, ada)
+    ((sealed,),) = world.sql("select refresh_token_encrypted::text from seda.linked_accounts")
+    # The refused row stands in what Postgres says about it.
+    world.sql(
+        "alter table seda.linked_accounts add constraint refused check (last_synced_at is null)"
+    )
+    assert not run(platform, instance).success
+    world.sql("alter table seda.linked_accounts drop constraint refused")
+    said = "".join(str(instance.all_logs(each.run_id)) for each in instance.get_runs())
+    assert "refused" in said
+    for canary in (str(ada.id), secret, sealed[2:]):
+        assert canary not in said
+
+
 def test_lists_are_asked_for_once_and_people_told_when_they_are_there(
     world, platform, instance
 ) -> None:

@@ -1,44 +1,22 @@
 """Error reports say what went wrong and where, and nothing of anybody."""
 
-import gzip
 import logging
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 
 import orjson
 import pytest
 import sentry_sdk
 
-from seda.observability.error_reports import configure_error_reports, scrubbed_event
+from seda.observability.error_reports import scrubbed_event
+from tests.observability.sentry_server import sentry_envelopes
 
 CANARIES = ("ada@example.org", "7a0e1f4c-9d1b-4a52-8a33-0d9b6f0e2c11", "canary-secret")
 
 
 @pytest.fixture
 def envelopes() -> Iterator[list[bytes]]:
-    """What a server that speaks Sentry's envelope endpoint was sent."""
-    received: list[bytes] = []
-
-    class Endpoint(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            zipped = self.headers.get("Content-Encoding") == "gzip"
-            received.append(gzip.decompress(body) if zipped else body)
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, format: str, *args: object) -> None:
-            return None
-
-    server = HTTPServer(("127.0.0.1", 0), Endpoint)
-    Thread(target=server.serve_forever, daemon=True).start()
-    configure_error_reports(f"http://key@127.0.0.1:{server.server_port}/1", "qa")
-    yield received
-    sentry_sdk.init()  # reports nothing any more
-    server.shutdown()
-    server.server_close()
+    with sentry_envelopes() as received:
+        yield received
 
 
 def _fail(email: str) -> None:

@@ -27,6 +27,7 @@ def privacy_databases(
     return Databases(
         Settings(
             _env_file=None,
+            rewrite_at_once_mib=0,
             home=tmp_path_factory.mktemp("home"),
             database_url=server.uri(names[Region.GLOBAL]),
             eu_database_url=server.uri(names[Region.EU]),

@@ -14,6 +14,7 @@ from seda.privacy.datamap import data_map, holds_people
 from seda.privacy.erasure import Places
 from seda.privacy.notices import LocalMail
 from seda.privacy.ownership import KEPT, owner_of
+from seda.privacy.rewriting import Patience
 from seda.privacy.running import PrivacyReport, run_privacy_jobs
 from tests.serving.rows import row_of
 from tests.serving.serving_world import Listener, World
@@ -169,13 +170,20 @@ def settle(databases: Databases) -> None:
 
 
 def run_jobs(
-    places: Places, later: timedelta = timedelta(), *, settled: bool = True
+    places: Places,
+    later: timedelta = timedelta(),
+    *,
+    settled: bool = True,
+    patience: Patience | None = None,
 ) -> PrivacyReport:
-    """What is due now, or later; `settled`: once nothing older is open."""
+    """What is due now, or later; `settled`: once nothing older is open. Tables are written anew
+    where there is a `patience`."""
     if settled:
         settle(places.databases)
 
     def clock() -> datetime:
         return datetime.now(UTC) + later
 
-    return run_privacy_jobs(places, LocalMail(places.home, clock), clock)
+    mail = LocalMail(places.home, clock)
+    # The write-ahead log is the whole test run's.
+    return run_privacy_jobs(places, mail, clock, patience=patience, renew_log=False)

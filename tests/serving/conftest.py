@@ -27,6 +27,7 @@ def serving_databases(
     return Databases(
         Settings(
             _env_file=None,
+            rewrite_at_once_mib=0,
             home=home,
             presence_linger_ms=0,  # most tests are about something else than coming back
             database_url=server.uri(names[Region.GLOBAL]),

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 
+import httpx
 import pytest
 
 from seda.database.regions import Databases
+from seda.database.storage import storages
+from seda.privacy.erasure import Places
+from seda.privacy.notices import LocalMail
+from seda.privacy.running import run_privacy_jobs
+from tests.privacy.full_world import settle
 from tests.serving.browser import Tab, chromium, new_tab
 from tests.serving.processes import api_process, free_port, realtime_process
 from tests.serving.serving_world import Entity, Listener, World
@@ -230,3 +236,28 @@ def test_a_problem_is_told_in_its_own_words(scene: Scene) -> None:
     assert "This account has been deleted." in tab.texts("#problems p")[0]
     # The browser tells of every response that is an error, which was the point.
     tab.complaints = [each for each in tab.complaints if "status of 410" not in each]
+
+
+def test_a_listener_exports_their_data_and_deletes_their_account(scene: Scene) -> None:
+    tab, world, ada = scene.tab, scene.world, scene.ada
+    tab.click("#data-open")
+    scene.until_text("#links", "No provider is set up here")
+    assert tab.unnamed() == []
+    tab.click("#export")
+    scene.until_text("#export-state", "Export queued")
+    settle(world.databases)
+    places = Places(world.databases, storages(world.settings))
+    mail = LocalMail(places.home, lambda: datetime.now(UTC))
+    assert run_privacy_jobs(places, mail, lambda: datetime.now(UTC)).jobs["export completed"] == 1
+    tab.until("document.querySelector('#export-state a')")
+    link = tab.run("document.querySelector('#export-state a').href")
+    assert httpx.get(link).headers["content-type"] == "application/zip"
+
+    tab.run("document.querySelector('#delete select').value = 'account'")
+    tab.click("#delete .primary")  # not without saying so
+    assert world.sql("select count(*) from seda.tombstones") == [(0,)]
+    tab.click("#delete input[type=checkbox]")
+    tab.click("#delete .primary")
+    scene.until_text("#feed", "Ada is gone")
+    assert world.sql("select user_id from seda.tombstones") == [(ada.id,)]
+    assert not tab.run(f"document.querySelector('#listener option[value=\"{ada.id}\"]')")

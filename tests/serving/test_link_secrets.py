@@ -1,20 +1,27 @@
 """What a link must keep to itself: tokens, sessions and states are in no row, log or answer."""
 
+import io
+import json
 import logging
 import traceback
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import sentry_sdk
 
 from seda.database.regions import Region
 from seda.links.apple import DEVELOPER_TOKEN, developer_token
 from seda.links.connector import Trouble
+from seda.observability.logs import JsonFormatter
+from seda.privacy.export import export_zip
 from seda.privacy.keys import ForeignCiphertextError
 from seda.privacy.sealed_columns import KeyInUseError, key_counts, retire_key, rewrap_values
 from tests.embeddings.mock_server import mock_server, mock_service
 from tests.links.test_connectors import apple_session, consent
+from tests.observability.sentry_server import sentry_envelopes
 from tests.serving.linked_world import Linked, found_in_database, know, linked
 from tests.serving.serving_world import World
 
@@ -83,6 +90,64 @@ async def test_no_secret_of_a_link_is_in_database_logs_or_answers(
         ]
         assert not any(secret in each for each in mine)
     assert "canary-client-secret" not in caplog.text + repr(linked.settings)
+
+
+async def test_no_secret_of_a_link_is_in_an_export(linked: Linked, world: World) -> None:
+    ada = world.person("Ada")
+    await linked.link(ada)
+    place = {"table": "linked_accounts", "column": "refresh_token_encrypted",
+             "row": f"{ada.id}/spotify"}  # fmt: skip
+    sealed = linked.token(ada)
+    token = linked.vault.unseal(sealed, **place).get_secret_value()
+    world.sql(
+        "insert into seda.device_tokens (token, user_id, platform) values (%s, %s, 'ios')",
+        *("canary-device-token", ada.id),
+    )
+    await linked.begin(ada, "youtube")  # an attempt, with its sealed verifier
+    ((verifier,),) = world.sql("select verifier_encrypted from seda.link_attempts")
+    content = export_zip(
+        world.databases, ada.region, ada.id, world.settings.home_directory(), linked.now
+    )
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    assert b"spotify" in parts["linked_accounts.json"]
+    assert json.loads(parts["device_tokens.json"])
+    canaries = [token.encode(), b"canary-device-token", b"canary-client-secret"]
+    canaries += [form for each in (sealed, bytes(verifier)) for form in (each, each.hex().encode())]
+    for name, part in parts.items():
+        assert not any(canary in part for canary in canaries), name
+
+
+async def test_no_secret_of_a_link_is_in_an_error_report(
+    linked: Linked, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The request fails in the statement that stores the token, with the row in the message."""
+    ada = world.person("Ada")
+    back = consent(await linked.begin(ada))
+    world.sql(
+        "create function seda.leaky() returns trigger language plpgsql as $$ begin "
+        "raise exception 'no % of %', encode(new.refresh_token_encrypted, 'hex'), new.user_id; "
+        "end $$"
+    )
+    world.sql("create trigger leaky before insert on seda.linked_accounts for each row "
+              "execute function seda.leaky()")  # fmt: skip
+    try:
+        with sentry_envelopes() as envelopes:
+            answer = await linked.back(ada, **back)
+            sentry_sdk.flush(5)
+    finally:
+        world.sql("drop trigger leaky on seda.linked_accounts")
+        world.sql("drop function seda.leaky")
+    assert answer.status_code == 500
+    reported = b"".join(envelopes)
+    assert b"RaiseError" in reported
+    magic = b"S1".hex().encode()  # what every sealed value begins with
+    (logged,) = [each for each in caplog.records if each.exc_info]
+    for said in (reported, answer.content, JsonFormatter().format(logged).encode()):
+        for canary in (back["code"].encode(), back["state"].encode(), str(ada.id).encode(),
+                       ada.sub.hex.encode(), b"canary-client-secret"):  # fmt: skip
+            assert canary not in said
+        assert b"no " + magic not in said
 
 
 async def test_a_token_of_another_row_does_not_open(linked: Linked, world: World) -> None:

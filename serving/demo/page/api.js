@@ -70,6 +70,32 @@ export class Person {
     return this.#ask("DELETE", `recommendations/${id}/dismissals`);
   }
 
+  links() {
+    return this.#ask("GET", "links");
+  }
+
+  link(provider) {
+    return this.#ask("POST", `links/${provider}`);
+  }
+
+  unlink(provider, imports = false) {
+    return this.#ask("DELETE", `links/${provider}?delete_imports=${imports}`);
+  }
+
+  exportData() {
+    return this.#ask("POST", "privacy/export-data");
+  }
+
+  job(id) {
+    return this.#ask("GET", `privacy/jobs/${id}`);
+  }
+
+  /** Asks for a sign-in of the last minutes, which a new token of the sandbox is. */
+  async deleteData(scope) {
+    await this.token({fresh: true});
+    return this.#ask("POST", "privacy/delete-imports", {scope});
+  }
+
   explain(id) {
     return this.#ask("GET", `recommendations/${id}/explanation`);
   }

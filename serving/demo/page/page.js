@@ -3,6 +3,7 @@
 
 import {listeners, Person, Problem} from "./api.js";
 import {card, consequence, placeholders, showMove, showSocial, update} from "./cards.js";
+import {YourData} from "./data.js";
 import {make} from "./elements.js";
 import {Friends} from "./friends.js";
 import {atMostOncePer, connect} from "./live.js";
@@ -18,7 +19,7 @@ const element = (id) => document.getElementById(id);
 const page = {listener: null, kind: "feed", items: [], readAt: null, socket: null, reads: 0};
 const cards = new Map();  // recommendation's id → element
 const told = new Map();   // room's id → social block that came since the last rendering
-let friends, realtime;
+let friends, realtime, yourData;
 
 async function guarded(act) {
   try {
@@ -199,9 +200,21 @@ async function choose(row) {
   told.clear();
   const [first] = row.name.split(" ");
   element("headline").textContent = `${greeting()}, ${first}.`;
+  yourData.of(page.listener);
   listen();
   await Promise.all([guarded(() => friends.meet(row)), guarded(show)]);
   friends.offer(page.items);
+}
+
+/** Who deleted their account is nobody to choose any more. */
+function farewell(person) {
+  const select = element("listener");
+  select.querySelector(`[value="${CSS.escape(person.id)}"]`)?.remove();
+  page.socket?.end();
+  element("data").close();
+  element("feed").replaceChildren(make("li.nothing", {}, `${person.name} is gone, with the answer to this request.`));
+  element("headline").textContent = `Goodbye, ${person.name.split(" ")[0]}.`;
+  select.selectedIndex = -1;
 }
 
 function greeting() {
@@ -225,6 +238,7 @@ async function start() {
   // Behind a proxy both services are one origin.
   realtime = location.port ? `${location.protocol}//${location.hostname}:${port}` : location.origin;
   friends = new Friends(realtime, guarded);
+  yourData = new YourData(guarded, farewell);
   const select = element("listener");
   if (!rows.length) {
     select.replaceChildren(make("option", {}, "Nobody yet"));
