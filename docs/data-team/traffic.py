@@ -3,15 +3,12 @@
     .venv/bin/python docs/data-team/traffic.py week     # eight days, on the lists that are served
     .venv/bin/python docs/data-team/traffic.py canary   # people open half as much of the canary's
 
-The same call writes the same rows; a second one on the same lists is refused by their keys.
+The second is for lists of a canary that are served for ten seconds or more.
 """
 
 import sys
 
-from psycopg import Connection
-
 from seda.cli.session import open_databases
-from seda.database.regions import Region
 from seda.sandbox.loading import refuse_production
 from seda.settings import load_settings
 
@@ -56,13 +53,13 @@ _ANSWERS_OF_THE_WEEK = """
           when 'track_skip' then i.luck < 0.06 and i.heard > 0.83
           else i.luck > 0.996 end
 """
-# Both arms see their whole lists twice, from the moment on at which the canary's were there.
+# Both arms see their whole lists eight times: an arm of few people is judged by impressions, too.
 _CANARY = """
     insert into seda.impression_pages (id, user_id, entity_type, generation, model_version, arm,
         surface, shown_at, positions, recommendation_ids, entity_ids, is_new)
     select md5(c.user_id || c.entity_type || c.generation || first || page)::uuid, c.user_id,
            c.entity_type, c.generation, g.model_version, p.arm, 'feed',
-           clock_timestamp() - interval '2 seconds' + page * interval '1 second',
+           clock_timestamp() - interval '9 seconds' + page * interval '1 second',
            array(select generate_series(first, first + cardinality(c.entity_ids[first:last]) - 1)),
            c.recommendation_ids[first:last], c.entity_ids[first:last], c.is_new[first:last]
     from seda.experiments e
@@ -70,7 +67,7 @@ _CANARY = """
     join seda.generations g using (generation)
     join seda.mv_user_top_candidates c using (generation, entity_type)
     cross join (values (1, 20), (21, 40), (41, 50)) as part(first, last)
-    cross join generate_series(0, 1) page
+    cross join generate_series(0, 7) page
     where p.arm = seda.arm_of(e.name, c.user_id, e.share)
       and cardinality(c.entity_ids) >= first
 """
@@ -89,22 +86,20 @@ _ANSWERS_OF_THE_ARMS = """
 """
 
 
-def _write(connection: Connection, *statements: str) -> None:
-    for statement in (_CHANCE, *statements):
-        connection.execute(statement)
+_STATEMENTS = {
+    "week": (_WEEK, _ANSWERS_OF_THE_WEEK),
+    "canary": (_CANARY, _ANSWERS_OF_THE_ARMS),
+}
 
 
 def main(what: str) -> None:
     settings = load_settings()
     refuse_production(settings, "traffic.py")
     with open_databases(settings) as databases:
-        if what == "canary":
-            with databases[Region.GLOBAL].transaction() as connection:
-                _write(connection, _CANARY, _ANSWERS_OF_THE_ARMS)
-            return
         for database in databases:
             with database.transaction() as connection:
-                _write(connection, _WEEK, _ANSWERS_OF_THE_WEEK)
+                for statement in (_CHANCE, *_STATEMENTS[what]):
+                    connection.execute(statement)
 
 
 if __name__ == "__main__":
