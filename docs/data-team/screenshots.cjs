@@ -25,7 +25,7 @@ const shots = {
     'text=/Unsynced \\(/'],
   proposal: () => ['/assets/ranked_recommendations?view=events', 'Observed'],
   backfill: (id) => [`/runs/b/${id}`, 'ranked_recommendations'],
-  canary: () => ['/assets/canary_gate', 'global_reason'],
+  canary: () => ['/assets/canary_gate', '_reason'],
 };
 
 async function take(browser, asked) {

@@ -82,7 +82,7 @@ _ANSWERS_OF_THE_ARMS = """
             and i.shown_at > clock_timestamp() - interval '1 minute') i
     cross join unnest(array['rec_click', 'listen_30s']) as kind
     where i.n % 20 < case i.arm when 'canary' then 1 else 2 end
-      and (kind = 'rec_click' or i.n % 5 <> 0)
+      and (kind = 'rec_click' or i.n / 20 % 4 <> 3)
 """
 
 
