@@ -105,11 +105,12 @@ def _by_model(rows: Sequence[KpiRow]) -> dict[str, list[KpiRow]]:
 
 
 def _table(told: Sequence[Reading]) -> str:
-    lines = ["| KPI | goal | last 7 days | of | |", "| --- " * 5 + "|"]
+    # The page of an asset shows the first columns of a wide table: the verdict is one of them.
+    lines = ["| KPI | | last 7 days | goal | of |", "| --- " * 5 + "|"]
     for each in told:
         lines.append(
-            f"| {each.kpi.title} | {each.kpi.goal or ''} | {shown_value(each)} "
-            f"| {shown_counts(each)} | {each.status} |"
+            f"| {each.kpi.title} | {each.status} | {shown_value(each)} | {each.kpi.goal or ''} "
+            f"| {shown_counts(each)} |"
         )
     return "\n".join(lines)
 

@@ -28,8 +28,13 @@ class ShardFacts:
         self._counts[shard.key].update(facts)
 
     def record(self, context: dg.AssetExecutionContext, key: dg.AssetKey | None = None) -> None:
-        """Attach every shard's facts to its partition, and the run's seconds to all of them."""
+        """Attach every shard's facts to its partition, and the run's seconds to all of them.
+
+        The UI prints a float with all its places: four are enough to read.
+        """
         for partition in context.partition_keys:
             facts = {ROWS: 0, **self._counts.get(partition, {})}
             facts["run_seconds"] = perf_counter() - self._started
+            facts = {name: round(fact, 4) if isinstance(fact, float) else fact
+                     for name, fact in facts.items()}  # fmt: skip
             context.add_asset_metadata(facts, asset_key=key, partition_key=partition)

@@ -74,9 +74,9 @@ def test_kpis_are_told_beside_their_goals_with_plots(
     assert told["click_through"].value == pytest.approx(58 / 300)
     assert told["novelty"].value == pytest.approx(0.5)
     goals = told["goals"].value
-    assert "| novelty | ≥ 30% | 50.0% | 150 of 300 | met |" in goals
-    assert "| skips | ≤ 15% | 3.3% | 2 of 60 | too few |" in goals
-    assert "| retention d7 |  | – | 0 of 0 | no data |" in goals
+    assert "| novelty | met | 50.0% | ≥ 30% | 150 of 300 |" in goals
+    assert "| skips | too few | 3.3% | ≤ 15% | 2 of 60 |" in goals
+    assert "| retention d7 | no data | – |  | 0 of 0 |" in goals
     assert {line.split("|")[1].strip() for line in told["by_region"].value.splitlines()[2:]} == {
         "global", "eu",
     }  # fmt: skip
