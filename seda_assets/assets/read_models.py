@@ -127,7 +127,7 @@ def published_lists(
     ranked_recommendations: StoredValues,
 ) -> Any:
     facts = {RECOMMENDATIONS: ShardFacts(), TOP_CANDIDATES: ShardFacts()}
-    now, begun = platform.now(), _begun(context)
+    now, began = platform.now(), begun(context.instance, context.run)
     loaded: dict[Region, list[tuple[LoadedGeneration, CanaryGeneration | None]]] = {}
     findings: list[Finding] = []
     for region, shards in platform.shards_by_region(context.partition_keys).items():
@@ -142,7 +142,7 @@ def published_lists(
             facts[RECOMMENDATIONS].note(rendered.shard, **rendered.serves())
             facts[TOP_CANDIDATES].add(rendered.shard, {}, rows=cards)
             loaded.setdefault(region, []).append((control, publisher.load_canary(rendered)))
-        findings += _inspected(database, loaded[region], begun)
+        findings += _inspected(database, loaded[region], began)
     yield from published_verdicts(findings)
     _refuse_unsound(findings)
     for region, generations in loaded.items():
@@ -164,13 +164,20 @@ def published_lists(
         yield dg.MaterializeResult(asset_key=key)
 
 
-def _begun(context: dg.AssetExecutionContext) -> datetime:
+def begun(instance: dg.DagsterInstance, run: dg.DagsterRun) -> datetime:
     """When the run began; a run that goes on where another failed began with that one."""
-    record = context.instance.get_run_record_by_id(context.run.root_run_id or context.run.run_id)
+    record = instance.get_run_record_by_id(run.run_id)
+    while record and (parent := record.dagster_run.parent_run_id) and _goes_on(record.dagster_run):
+        record = instance.get_run_record_by_id(parent)
     if record is None:
         return datetime.now(UTC)
     started = record.start_time or record.create_timestamp.timestamp()
     return datetime.fromtimestamp(started, UTC)
+
+
+def _goes_on(run: dg.DagsterRun) -> bool:
+    """Whether the run takes what another one made; one that repeats everything makes it anew."""
+    return run.tags.get("dagster/resume_retry") == "true"
 
 
 def _refuse_unsound(findings: list[Finding]) -> None:
