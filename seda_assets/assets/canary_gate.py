@@ -13,6 +13,8 @@ from seda.publishing.served import served_people
 from seda_assets.automation.freshness import NIGHTLY
 from seda_assets.resources import Platform
 
+_HOLD = "gates_hold"
+
 
 @dg.asset(
     deps=[
@@ -26,6 +28,13 @@ from seda_assets.resources import Platform
     tags={"seda/layer": "experiments"},
     freshness_policy=NIGHTLY,
     code_version="1",
+    check_specs=[
+        dg.AssetCheckSpec(
+            _HOLD, asset="canary_gate",
+            description="No gate of a running canary fails. What failed, and whether the canary "
+            "was rolled back, is said here until the next look.",
+        )
+    ],
 )  # fmt: skip
 def canary_gate(
     context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
@@ -45,7 +54,16 @@ def canary_gate(
         else:
             metadata[f"{region}_verdict"] = "no canary runs"
         metadata[f"{region}_serves"] = dg.MetadataValue.md(_serves(database))
-    return dg.MaterializeResult(metadata=metadata)
+    return dg.MaterializeResult(metadata=metadata, check_results=[_held(metadata)])
+
+
+def _held(said: dict[str, Any]) -> dg.AssetCheckResult:
+    """Red in the catalogue where a canary was rolled back, or should be."""
+    failed = {
+        key: value for key, value in said.items() if key.endswith(("_reason", "_rolled_back"))
+    }
+    reasons = any(key.endswith("_reason") for key in failed)
+    return dg.AssetCheckResult(check_name=_HOLD, passed=not reasons, metadata=failed)
 
 
 def running_canaries(platform: Platform) -> dict[str, str]:

@@ -85,6 +85,13 @@ def run(shared: Databases, instance: dg.DagsterInstance) -> dict:
     return {key: each.value for key, each in event.asset_materialization.metadata.items()}
 
 
+def holds(instance: dg.DagsterInstance) -> bool:
+    """The check that makes a fallen canary red in the catalogue."""
+    key = dg.AssetCheckKey(GATE, "gates_hold")
+    (latest,) = instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).values()
+    return latest.evaluation.passed
+
+
 def test_a_canary_that_people_click_less_is_rolled_back_with_its_reason_in_the_ui(
     shared, canary, instance
 ) -> None:
@@ -98,6 +105,7 @@ def test_a_canary_that_people_click_less_is_rolled_back_with_its_reason_in_the_u
     )
     assert "| api_p95 | not known |" in facts["global_gates"]
     assert facts["eu_verdict"] == "no canary runs"
+    assert not holds(instance)
     # Who is served what after it: whoever has lists, by the control again.
     assert "| control | test-1 | 1 | 1 |" in facts["global_serves"]
     assert "canary" not in facts["global_serves"]
@@ -106,6 +114,7 @@ def test_a_canary_that_people_click_less_is_rolled_back_with_its_reason_in_the_u
         assert experiments(connection)[0].reason == facts["global_reason"]
     assert canary.world.sql("select from seda.generation_pointer where arm = 'canary'") == []
     assert run(shared, instance)["global_verdict"] == "no canary runs"
+    assert holds(instance)
 
 
 def test_one_that_is_as_good_goes_on_and_the_flag_leaves_a_bad_one_to_people(
