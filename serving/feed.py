@@ -25,6 +25,7 @@ from serving.lists import Page, personal_lists
 from serving.problems import DatabaseUnavailableError, ProblemError, json_response
 from serving.services import Services, WithCaller, WithServices
 from serving.session import person_session
+from serving.telemetry import note_arm
 
 DEFAULT_LIMIT = 20
 LARGEST_LIMIT = 50
@@ -170,6 +171,7 @@ class _Reader:
                     shards=self._services.shards[self._region],
                     now=self.now,
                 )
+            note_arm(lists.arm)
             page = lists.page(start.served, self._size)
             shown = start.shown + len(page.items)
             return page, Position(page.source, page.generations, page.served, shown=shown)

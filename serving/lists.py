@@ -35,10 +35,13 @@ _ELEMENT = Struct("4x16s")
 
 # A transaction of its own, in one round trip: the statement itself takes the person's role, and the
 # function, which refuses any other, waits for it.
+# The person's own row, the first one, also says in which arm of an experiment they are.
 # $1 the person's claims, $2 types, $3 generations (null: what is served now), $4 shards of the
 # region, $5 now
 _PERSONAL = """
-    select lists.* from (
+    select lists.*,
+           case when lists.entity_type is null then seda.served_arm(lists.user_id) end as arm
+    from (
         select set_config('role', 'authenticated', true) as role,
                set_config('request.jwt.claims', $1, true) as claims offset 0) as person
     cross join lateral seda.live_lists(person.role, $2, $3, $4, $5) as lists
@@ -136,11 +139,13 @@ class LiveList:
 
 @dataclass(frozen=True, slots=True)
 class PersonalLists:
-    """A person's published lists of the wanted types, in that order."""
+    """A person's published lists of the wanted types, in that order; `arm` is the person's in the
+    experiment that is served, `control` where none is."""
 
     user_id: UUID
     source: Source
     lists: tuple[LiveList, ...]
+    arm: str
     _order: tuple[tuple[int, int], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -239,6 +244,7 @@ async def personal_lists(
             else LiveList(kind, 0)
             for kind in entity_types
         ),
+        rows[0]["arm"],
     )
 
 

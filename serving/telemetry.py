@@ -1,10 +1,12 @@
 """What every request cost and how it ended: a histogram, a counter and one line of log.
 
-Told by the route's template and the region, never by path, query, person or address.
+Told by the route's template and the region, never by path, query, person or address. Reads of
+personal lists are also counted by the person's arm, so that a canary is judged by its own requests.
 """
 
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -20,14 +22,34 @@ BUCKETS: Final = (
 UNKNOWN: Final = "unknown"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-_region: ContextVar[list[str]] = ContextVar("region")
+# Of the requests that read nobody's lists; `region` has a value where `arm` has: the others need
+# not be multiplied by it.
+NO_ARM: Final = ("", "")
+
+
+@dataclass(slots=True)
+class _Noted:
+    """What a request has found out about itself."""
+
+    region: str | None = None
+    arm: str | None = None
+
+
+_noted: ContextVar[_Noted] = ContextVar("noted")
 
 
 def note_region(region: str) -> None:
     """Let the request's line say whose database answered."""
-    noted = _region.get(None)
+    noted = _noted.get(None)
     if noted is not None:
-        noted[:] = [region]
+        noted.region = region
+
+
+def note_arm(arm: str) -> None:
+    """Count the request for this arm of the region's experiment, `control` where there is none."""
+    noted = _noted.get(None)
+    if noted is not None:
+        noted.arm = arm
 
 
 class Telemetry:
@@ -38,14 +60,14 @@ class Telemetry:
         self._seconds = Histogram(
             "seda_http_request_seconds",
             "Time from a request's head to the end of its response.",
-            ("method", "route"),
+            ("method", "route", "arm", "region"),
             buckets=BUCKETS,
             registry=self.registry,
         )
         self._ended = Counter(
             "seda_http_requests",
             "Requests by route and class of status.",
-            ("method", "route", "status"),
+            ("method", "route", "status", "arm", "region"),
             registry=self.registry,
         )
         self.in_flight = Gauge(
@@ -61,8 +83,8 @@ class Telemetry:
             "Checks that let a request pass because the limiter's store did not answer.",
             registry=self.registry,
         )
-        self._histograms: dict[tuple[str, str], Histogram] = {}
-        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._histograms: dict[tuple[str, str, tuple[str, str]], Histogram] = {}
+        self._counters: dict[tuple[str, str, tuple[str, str], int], Counter] = {}
         for by in ("person", "address"):
             self._limited.labels(by)
 
@@ -74,17 +96,20 @@ class Telemetry:
         """A request passed without being counted."""
         self._unchecked.inc()
 
-    def ended(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request."""
+    def ended(
+        self, method: str, route: str, status: int, seconds: float,
+        arm: tuple[str, str] = NO_ARM,
+    ) -> None:  # fmt: skip
+        """Count a request; `arm` is the arm of the person's lists and their region, once known."""
         # Children are kept: to look one up by its labels costs more than to count.
-        key = (method, route)
+        key = (method, route, arm)
         histogram = self._histograms.get(key)
         if histogram is None:
-            histogram = self._histograms[key] = self._seconds.labels(*key)
+            histogram = self._histograms[key] = self._seconds.labels(method, route, *arm)
         histogram.observe(seconds)
         counter = self._counters.get((*key, status // 100))
         if counter is None:
-            counter = self._ended.labels(*key, f"{status // 100}xx")
+            counter = self._ended.labels(method, route, f"{status // 100}xx", *arm)
             self._counters[(*key, status // 100)] = counter
         counter.inc()
 
@@ -115,8 +140,8 @@ class Observed:
                     message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
-        region: list[str] = []
-        noted = _region.set(region)
+        noted = _Noted()
+        token = _noted.set(noted)
         self._telemetry.in_flight.inc()
         began = time.perf_counter()
         try:
@@ -124,13 +149,14 @@ class Observed:
         finally:
             seconds = time.perf_counter() - began
             self._telemetry.in_flight.dec()
-            _region.reset(noted)
-            self._tell(scope, status, seconds, region)
+            _noted.reset(token)
+            self._tell(scope, status, seconds, noted)
 
-    def _tell(self, scope: Scope, status: int, seconds: float, region: list[str]) -> None:
+    def _tell(self, scope: Scope, status: int, seconds: float, noted: _Noted) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         route = _template(scope)
-        self._telemetry.ended(method, route, status, seconds)
+        arm = (noted.arm, noted.region) if noted.arm and noted.region else NO_ARM
+        self._telemetry.ended(method, route, status, seconds, arm)
         tell(
             "serving.requests",
             "request",
@@ -140,7 +166,7 @@ class Observed:
                 "status": status,
                 "ms": round(seconds * 1000, 2),
                 "request_id": scope.get("state", {}).get("request_id"),
-                "region": region[0] if region else None,
+                "region": noted.region,
             },
         )
 

@@ -140,27 +140,29 @@ def judge(
 
 
 def _operational(operations: Operations) -> list[Gate]:
+    """The API's of the canary's own requests; whom a notification is for has no arm."""
+    ours, theirs = operations.canary, operations.control
     gates = []
-    for name, known, count, fewest, amount, good, bad, unit in (
-        ("api_p95", operations.requests is not None, operations.requests or 0, FEWEST_REQUESTS,
-         operations.api_p95, 0.250, 0.350, "s"),
-        ("notification_p99", operations.notifications is not None, operations.notifications or 0,
-         FEWEST_NOTIFICATIONS, operations.notification_p99, 0.500, 1.0, "s"),
-        ("errors_5xx", operations.requests is not None, operations.requests or 0,
-         FEWEST_FOR_ERRORS, operations.error_share, 0.001, 0.005, ""),
+    for name, count, fewest, control, canary, good, bad, unit in (
+        ("api_p95", ours.count, FEWEST_REQUESTS, theirs.p95, ours.p95, 0.250, 0.350, "s"),
+        ("notification_p99", operations.notifications, FEWEST_NOTIFICATIONS, None,
+         operations.notification_p99, 0.500, 1.0, "s"),
+        ("errors_5xx", ours.count, FEWEST_FOR_ERRORS, theirs.error_share, ours.error_share,
+         0.001, 0.005, ""),
     ):  # fmt: skip
-        if not known:
+        if count is None:
             gates.append(Gate(name, Verdict.NOT_KNOWN, "the service did not answer"))
-        elif count < fewest or amount is None:
+        elif count < fewest or canary is None:
             reason = f"{count:,} of at least {fewest:,}"
-            gates.append(Gate(name, Verdict.NOT_ENOUGH, reason, canary=amount))
+            gates.append(Gate(name, Verdict.NOT_ENOUGH, reason, control=control, canary=canary))
         else:
-            verdict = Verdict.PASS if amount < good else Verdict.WARN
-            if amount > bad:
+            verdict = Verdict.PASS if canary < good else Verdict.WARN
+            if canary > bad:
                 verdict = Verdict.FAIL
-            reason = f"{amount:.4g}{unit} of {count:,}: below {good:g}{unit} is good, "
+            reason = f"{canary:.4g}{unit} of {count:,}: below {good:g}{unit} is good, "
             reason += f"above {bad:g}{unit} fails"
-            gates.append(Gate(name, verdict, reason, canary=amount, rolls_back=amount > bad))
+            gates.append(Gate(name, verdict, reason, control=control, canary=canary,
+                              rolls_back=canary > bad))  # fmt: skip
     return gates
 
 

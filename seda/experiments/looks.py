@@ -45,7 +45,7 @@ def look(database: RegionalDatabase, counters: Counters, *, now: datetime) -> Lo
         evidence = load_evidence(connection, found.name, found.share, until=now)
     judgement = judge(
         evidence.control, evidence.canary, share=found.share, leaks=evidence.leaks,
-        operations=operations_of(since),
+        operations=operations_of(since, str(database.region), found.share),
     )  # fmt: skip
     return Look(found, judgement, counters, now)
 
@@ -108,4 +108,4 @@ def _counters_before(connection: psycopg.Connection, experiment: str) -> Counter
         [experiment],
     ).fetchone()
     known: Mapping[str, Any] = row[0] if row else {}
-    return Counters(**known) if known else None
+    return Counters.stored(known) if known else None

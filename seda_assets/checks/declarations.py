@@ -42,6 +42,17 @@ class Between:
 
 
 @dataclass(frozen=True)
+class Zero:
+    """The column counts defects, of which there is none."""
+
+    column: str
+    meaning: str
+
+    def __str__(self) -> str:
+        return self.meaning
+
+
+@dataclass(frozen=True)
 class OneOf:
     """The column is one of the values."""
 
@@ -100,7 +111,7 @@ class Recent:
         return f"the newest {self.column} is at most {hours:g} hours old"
 
 
-Rule: TypeAlias = NotNull | Unique | Between | OneOf | Never | AtLeast | LikeBefore | Recent
+Rule: TypeAlias = NotNull | Unique | Between | Zero | OneOf | Never | AtLeast | LikeBefore | Recent
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,26 @@
 """Suites as Dagster asset checks: which of them run together, and how an outcome reads."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
 from seda.database.regions import Region
+from seda_assets.automation.partitions import LISTS
 from seda_assets.checks.declarations import Check, LikeBefore, Suite
+from seda_assets.checks.intermediates import (
+    CLUSTERS,
+    FACTORS,
+    MATRICES,
+    POOLS,
+    RANKED,
+    TASTES,
+    run_shards,
+    validate_stored,
+)
+from seda_assets.checks.intermediates import SOURCES as CANDIDATE_LISTS
 from seda_assets.checks.lists import SERVED
 from seda_assets.checks.sources import SOURCES
 from seda_assets.checks.summaries import SUMMARIES
@@ -18,9 +30,13 @@ from seda_assets.resources import Platform
 
 _A_DAY_AGO = timedelta(hours=20)
 Found = dict[tuple[dg.AssetKey, str], list[tuple[Region, Outcome]]]
+Asked = Mapping[dg.AssetKey, set[str]]
+Validated = Callable[[dg.AssetCheckExecutionContext, Platform, Sequence[Suite], Asked], Found]
 
 
-def _checks(name: str, suites: Sequence[Suite]) -> dg.AssetChecksDefinition:
+def _checks(
+    name: str, suites: Sequence[Suite], validated: Validated, pool: str | None = None
+) -> dg.AssetChecksDefinition:
     """One op for all these suites, of which a run may ask for some checks."""
     specs = [
         dg.AssetCheckSpec(
@@ -31,14 +47,14 @@ def _checks(name: str, suites: Sequence[Suite]) -> dg.AssetChecksDefinition:
         for check in suite.checks
     ]  # fmt: skip
 
-    @dg.multi_asset_check(name=name, specs=specs, can_subset=True)
+    @dg.multi_asset_check(name=name, specs=specs, can_subset=True, pool=pool)
     def checks(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
     ) -> Iterator[dg.AssetCheckResult]:
         asked = defaultdict(set)
         for selected in context.op_execution_context.selected_asset_check_keys:
             asked[selected.asset_key].add(selected.name)
-        found = _validated(platform, context.instance, suites, asked)
+        found = validated(context, platform, suites, asked)
         for suite in suites:
             key = dg.AssetKey(suite.asset_key)
             for check in suite.checks:
@@ -48,9 +64,26 @@ def _checks(name: str, suites: Sequence[Suite]) -> dg.AssetChecksDefinition:
     return checks
 
 
+def _tables(name: str, suites: Sequence[Suite]) -> dg.AssetChecksDefinition:
+    """Checks of tables, in the databases."""
+    return _checks(name, suites, _validated)
+
+
+def _files(name: str, *suites: Suite) -> dg.AssetChecksDefinition:
+    """Checks of intermediate results, of the run's shards; nobody writes them meanwhile."""
+    return _checks(name, suites, _stored, pool=LISTS)
+
+
+def _stored(
+    context: dg.AssetCheckExecutionContext, platform: Platform, suites: Sequence[Suite],
+    asked: Asked,
+) -> Found:  # fmt: skip
+    return validate_stored(platform, suites, asked, run_shards(context.run.tags))
+
+
 def _validated(
-    platform: Platform, instance: dg.DagsterInstance, suites: Sequence[Suite],
-    asked: Mapping[dg.AssetKey, set[str]],
+    context: dg.AssetCheckExecutionContext, platform: Platform, suites: Sequence[Suite],
+    asked: Asked,
 ) -> Found:  # fmt: skip
     found: Found = defaultdict(list)
     now = platform.now()
@@ -60,7 +93,7 @@ def _validated(
                 key = dg.AssetKey(suite.asset_key)
                 before = None
                 if _compares(suite, asked[key]):
-                    before = rows_before(instance, key, database.region, now)
+                    before = rows_before(context.instance, key, database.region, now)
                 for outcome in validate.validate(suite, asked[key], Moment(now, before)):
                     found[key, outcome.check].append((database.region, outcome))
     return found
@@ -143,12 +176,17 @@ served_age = dg.AssetSelection.checks(
 """The checks to run each hour: they fail when nothing runs at all."""
 
 SUITES = (*SOURCES, *SUMMARIES, *ENTITY_VECTORS, TASTE_VECTORS, *SERVED)
-source_checks = _checks("check_sources", SOURCES)
+source_checks = _tables("check_sources", SOURCES)
 # No asset of one op may stand downstream of another one of it whose check blocks.
 suite_checks = [
     source_checks,
-    _checks("check_summaries", SUMMARIES),
-    _checks("check_vectors", ENTITY_VECTORS),
-    _checks("check_taste", (TASTE_VECTORS,)),
-    _checks("check_lists", SERVED),
+    _tables("check_summaries", SUMMARIES),
+    _tables("check_vectors", ENTITY_VECTORS),
+    _tables("check_taste", (TASTE_VECTORS,)),
+    _tables("check_lists", SERVED),
+    _files("check_matrices", MATRICES),
+    _files("check_fits", TASTES, FACTORS, CLUSTERS),
+    _files("check_candidates", *CANDIDATE_LISTS),
+    _files("check_candidate_sets", POOLS),
+    _files("check_ranked", RANKED),
 ]

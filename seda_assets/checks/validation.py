@@ -26,6 +26,7 @@ from seda_assets.checks.declarations import (
     Recent,
     Suite,
     Unique,
+    Zero,
 )
 
 SAMPLE_ROWS = 5
@@ -63,14 +64,10 @@ class Outcome:
 @contextmanager
 def validator(database: RegionalDatabase) -> Iterator["Validator"]:
     """A validator on one region's database; its connections are closed at the end."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     # Before any table with vectors is looked at: their type is unknown without it.
-    import great_expectations as gx
     import pgvector.sqlalchemy  # noqa: F401
-    from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+    context = quiet_context()
     named = database.url_for("psycopg").update_query_dict({"options": "-csearch_path=seda,public"})
     url = named.render_as_string(hide_password=False)
     source = context.data_sources.add_sql(name="region", connection_string=url.replace("$", r"\$"))
@@ -78,6 +75,17 @@ def validator(database: RegionalDatabase) -> Iterator["Validator"]:
         yield Validator(source)
     finally:
         source.get_engine().dispose()
+
+
+def quiet_context() -> Any:
+    """The library's context, which writes no files, draws no progress and tells nobody."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+    return context
 
 
 class Validator:
@@ -129,7 +137,7 @@ def _outcomes(suite: Suite, asked: Sequence[tuple[Check, Any, Any]], results: An
         if not result.success and not result.result:
             raise UnevaluableRuleError(
                 f"“{rule}” cannot be asked of seda.{suite.relation} (rule {number + 1} of "
-                f"{check.name}): {_reason(result.exception_info)}"
+                f"{check.name}): {reason_of(result.exception_info)}"
             )
         sample = () if result.success else tuple(_sample(suite.relation, result))
         outcomes.append(
@@ -138,7 +146,8 @@ def _outcomes(suite: Suite, asked: Sequence[tuple[Check, Any, Any]], results: An
     return outcomes
 
 
-def _reason(exception_info: Mapping[str, Any]) -> str:
+def reason_of(exception_info: Mapping[str, Any]) -> str:
+    """Why the library could not ask, in one line."""
     found = exception_info.get("exception_message")
     nested = (each for each in exception_info.values() if isinstance(each, Mapping))
     for each in nested:
@@ -212,6 +221,13 @@ def _(rule: Between, relation: str, moment: Moment) -> Any:
         "ExpectColumnValuesToBeBetween", rule,
         column=rule.column, min_value=rule.low, max_value=rule.high,
     )  # fmt: skip
+
+
+@expectation_of.register
+def _(rule: Zero, relation: str, moment: Moment) -> Any:
+    return _expect(
+        "ExpectColumnValuesToBeBetween", rule, column=rule.column, min_value=0, max_value=0
+    )
 
 
 @expectation_of.register

@@ -215,6 +215,11 @@ def test_who_was_in_it_is_kept_for_their_own_export(connection) -> None:
     ).fetchone() == (noted,)
 
 
+def _asked_for(requests: int) -> Counters:
+    arm = "global/canary"
+    return Counters({arm: {"+Inf": requests}}, {arm: requests}, {arm: 0})
+
+
 def test_a_look_reads_and_a_concluded_one_is_noted_and_rolls_back(database, committing) -> None:
     assert look(database, Counters(), now=NOW) is None
     published(database, "global-01")
@@ -223,13 +228,13 @@ def test_a_look_reads_and_a_concluded_one_is_noted_and_rolls_back(database, comm
     publish(database, generation, entity_types=["room"], arm="canary",
             experiment=experiment.name, now=NOW)  # fmt: skip
     # Its lists are of people whom nobody knows.
-    first = look(database, Counters(requests=70, errors=0, latencies={"+Inf": 70}), now=NOW)
+    first = look(database, _asked_for(70), now=NOW)
     assert "privacy" in first.judgement.rollback
     assert committing.execute("select count(*) from seda.canary_looks").fetchone() == (0,)
     assert not conclude(database, first, automatic=False)
     assert serving_experiment(committing) is not None
     later = NOW + timedelta(minutes=10)
-    again = look(database, Counters(requests=100, errors=0, latencies={"+Inf": 100}), now=later)
+    again = look(database, _asked_for(100), now=later)
     (api,) = [gate for gate in again.judgement.gates if gate.name == "api_p95"]
     assert api.reason == "30 of at least 200"  # since the look that was noted
     assert conclude(database, again, automatic=True)

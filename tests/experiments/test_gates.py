@@ -5,12 +5,13 @@ import pytest
 
 from benchmarks.gates import World, caught, false_rollbacks
 from seda.experiments.gates import QUALITY, ArmFigures, Gate, Judgement, Verdict, judge
-from seda.experiments.operations import Operations
+from seda.experiments.operations import Operations, Requests
 from seda.experiments.sequential import RatioSums
 
 HEALTHY = Operations(
-    requests=5000, api_p95=0.080, error_share=0.0, notifications=900, notification_p99=0.2
-)
+    Requests(5000, 0.080, 0.0), Requests(50_000, 0.075, 0.0002),
+    notifications=900, notification_p99=0.2,
+)  # fmt: skip
 SHARE = 0.1
 
 
@@ -131,14 +132,16 @@ def test_a_list_that_nobody_may_have_rolls_back_whatever_the_data() -> None:
     ("operations", "name", "verdict"),
     [
         (Operations(), "api_p95", Verdict.NOT_KNOWN),
-        (Operations(requests=50, api_p95=0.9), "api_p95", Verdict.NOT_ENOUGH),
-        (Operations(requests=500, api_p95=0.249), "api_p95", Verdict.PASS),
-        (Operations(requests=500, api_p95=0.3), "api_p95", Verdict.WARN),
-        (Operations(requests=500, api_p95=0.351), "api_p95", Verdict.FAIL),
-        (Operations(requests=500, error_share=0.4), "errors_5xx", Verdict.NOT_ENOUGH),
-        (Operations(requests=1000, error_share=0.0), "errors_5xx", Verdict.PASS),
-        (Operations(requests=1000, error_share=0.003), "errors_5xx", Verdict.WARN),
-        (Operations(requests=1000, error_share=0.006), "errors_5xx", Verdict.FAIL),
+        (Operations(Requests(50, p95=0.9)), "api_p95", Verdict.NOT_ENOUGH),
+        (Operations(Requests(500, p95=0.249)), "api_p95", Verdict.PASS),
+        (Operations(Requests(500, p95=0.3)), "api_p95", Verdict.WARN),
+        (Operations(Requests(500, p95=0.351)), "api_p95", Verdict.FAIL),
+        (Operations(control=Requests(500, p95=9.0)), "api_p95", Verdict.NOT_KNOWN),
+        (Operations(Requests(500, p95=0.1), Requests(500, 9.0, 0.5)), "api_p95", Verdict.PASS),
+        (Operations(Requests(500, error_share=0.4)), "errors_5xx", Verdict.NOT_ENOUGH),
+        (Operations(Requests(1000, error_share=0.0)), "errors_5xx", Verdict.PASS),
+        (Operations(Requests(1000, error_share=0.003)), "errors_5xx", Verdict.WARN),
+        (Operations(Requests(1000, error_share=0.006)), "errors_5xx", Verdict.FAIL),
         (Operations(notifications=300, notification_p99=0.4), "notification_p99", Verdict.PASS),
         (Operations(notifications=300, notification_p99=1.2), "notification_p99", Verdict.FAIL),
     ],
@@ -149,6 +152,14 @@ def test_operational_gates(operations: Operations, name: str, verdict: Verdict) 
     assert (found.rollback is not None) == (verdict is Verdict.FAIL)
     if verdict is not Verdict.FAIL:
         assert found.exit_code == 2  # the other services did not answer
+
+
+def test_the_controls_latency_and_errors_stand_beside_the_canarys() -> None:
+    found = judged(figures(people=10))
+    assert (gate(found, "api_p95").control, gate(found, "api_p95").canary) == (0.075, 0.080)
+    assert (gate(found, "errors_5xx").control, gate(found, "errors_5xx").canary) == (0.0002, 0.0)
+    assert "0.08s of 5,000" in gate(found, "api_p95").reason
+    assert gate(found, "notification_p99").control is None  # nobody's arm: everybody's
 
 
 def test_looking_fifty_times_rolls_back_few_good_canaries_and_most_bad_ones() -> None:

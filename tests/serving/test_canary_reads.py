@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from seda.experiments.canaries import close_promoted, promote_canary, roll_back
 from seda.experiments.evidence import load_evidence
@@ -61,6 +62,37 @@ async def test_each_person_reads_their_arms_list_and_the_cards_tell_it(
         (canary.ada.id, "canary", CANARY_VERSION, True),
         (canary.ben.id, "control", CONTROL_VERSION, False),
     }
+
+
+async def test_requests_are_counted_for_the_arm_whose_lists_they_read(
+    api: Api, canary, rooms
+) -> None:
+    canary.publish(canary.ada, rooms[::-1])
+    for _ in range(3):
+        await api.page("/feed", canary.ada)
+    await api.page("/recommendations/rooms", canary.ben)
+    await api.get("/feed")  # nobody's
+    canary.world.sql(
+        "alter table seda.impression_pages add constraint broken "
+        "check (cardinality(positions) < 0) not valid"
+    )
+    try:
+        failed = await api.get("/feed", canary.ada)
+    finally:
+        canary.world.sql("alter table seda.impression_pages drop constraint broken")
+    assert failed.status_code == 503
+    text = (await api.get("/metrics")).text
+    counted = {
+        (sample.labels["arm"], sample.labels["region"], sample.labels["status"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "seda_http_requests_total" and sample.labels["route"] != "/metrics"
+    }
+    assert counted == {
+        ("canary", "global", "2xx"): 3, ("canary", "global", "5xx"): 1,
+        ("control", "global", "2xx"): 1, ("", "", "4xx"): 1,
+    }  # fmt: skip
+    assert str(canary.ada.id) not in text
 
 
 async def test_a_rollback_is_in_force_with_the_next_read_and_cursors_go_on(

@@ -70,15 +70,16 @@ async def test_requests_are_counted_by_route_and_class_of_status(api, world: Wor
         await api.client.request(f"VERB{number}", "/feed")
     text = (await api.get("/metrics")).text
     families = {each.name: each for each in text_string_to_metric_families(text)}
+    labels = ("method", "route", "status", "arm", "region")
     counted = {
-        tuple(sample.labels.values()): sample.value
+        tuple(sample.labels[name] for name in labels): sample.value
         for sample in families["seda_http_requests"].samples
         if sample.name.endswith("_total")
     }
-    assert counted["GET", "/feed", "2xx"] == 1
-    assert counted["GET", "/feed", "4xx"] == 1
-    assert counted["GET", "unknown", "4xx"] == 30
-    assert counted["OTHER", "/feed", "4xx"] == 30
+    assert counted["GET", "/feed", "2xx", "control", "global"] == 1
+    assert counted["GET", "/feed", "4xx", "", ""] == 1
+    assert counted["GET", "unknown", "4xx", "", ""] == 30
+    assert counted["OTHER", "/feed", "4xx", "", ""] == 30
     assert len(counted) == 4  # the labels are bounded, whatever is asked
     edges = {s.labels.get("le") for s in families["seda_http_request_seconds"].samples}
     assert {"0.12", "0.25", "0.35", "0.4"} <= edges
