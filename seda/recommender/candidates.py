@@ -78,6 +78,14 @@ class CandidatePool:
         indptr = np.concatenate([[0], np.cumsum(np.where(chosen, sizes, 0))]).astype(np.int64)
         return type(self)(indptr, self.items[kept], self.sources[kept])
 
+    def without(self, blocked: sp.csr_matrix) -> Self:
+        """The pool without what is stored in `blocked`, `(users, items)`."""
+        owners, items = blocked.nonzero()
+        count = np.int64(blocked.shape[1])
+        taken = np.isin(self.owners * count + self.items, owners * count + items)
+        indptr = np.concatenate([[0], np.cumsum(~taken)]).astype(np.int64)[self.indptr]
+        return type(self)(indptr, self.items[~taken], self.sources[~taken])
+
     @property
     def owners(self) -> IntArray:
         """The user of every position, int32 `(nnz,)`."""

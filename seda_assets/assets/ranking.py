@@ -137,8 +137,11 @@ def ranked_recommendations(
                 space=platform.active_space(database.region), day=platform.now().toordinal(),
             )  # fmt: skip
             ranker = learned[kind].ranker(model.kind, design)
+            # Dismissed after the candidates were stored: a backfill ranks what the night left.
+            suppressed = load_suppressed(database, snapshot, kind)
             for shard in shards:
                 pool = snapshot.checked(candidate_sets[shard.key], "candidate_sets")[kind]
+                pool = pool.without(suppressed[snapshot.rows_of(shard)])
                 taste = snapshot.checked(taste_vectors[shard.key], "taste_vectors")
                 seen = snapshot.checked(social_candidates[shard.key], "social_candidates")
                 presence = seen[PRESENCE] if kind == "room" else None

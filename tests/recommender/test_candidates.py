@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from seda.recommender.candidates import (
     CandidateLists,
+    CandidatePool,
     Source,
     friend_counts,
     interleaved,
@@ -88,3 +89,17 @@ def test_nothing_trends_in_an_empty_catalogue():
         np.zeros(5, np.float32), sp.csr_matrix((5, 2)), sp.csr_matrix((3, 2)), 4
     )
     assert (silent.items == -1).all()
+
+
+def test_a_pool_without_what_was_blocked_later_keeps_everybody_in_place() -> None:
+    pool = CandidatePool(
+        np.array([0, 3, 3, 5]), np.array([1, 4, 6, 4, 5], np.int32),
+        np.array([1, 2, 4, 8, 1], np.uint8),
+    )  # fmt: skip
+    blocked = sp.csr_matrix((np.ones(3, np.float32), ([0, 1, 2], [4, 1, 5])), shape=(3, 7))
+    left = pool.without(blocked)
+    assert left.indptr.tolist() == [0, 2, 2, 3]
+    assert left.items.tolist() == [1, 6, 4]
+    assert left.sources.tolist() == [1, 4, 8]
+    nothing = CandidatePool(np.zeros(4, np.int64), pool.items[:0], pool.sources[:0])
+    assert nothing.without(blocked).indptr.tolist() == [0, 0, 0, 0]
