@@ -81,15 +81,12 @@ def retire(
 
 
 def _rewrap(databases: "Databases", vault: "Vault") -> None:
-    from seda.privacy.sealed_columns import BATCH, rewrap_values
+    from seda.privacy.sealed_columns import rewrap_values
 
     values = unreadable = 0
     for database in databases:
-        while (done := rewrap_values(database, vault)).values:
-            values += done.values
-            if done.values + done.unreadable < BATCH:
-                break
-        unreadable += done.unreadable
+        done = rewrap_values(database, vault)
+        values, unreadable = values + done.values, unreadable + done.unreadable
     typer.echo(f"{values:,} values were wrapped again.")
     if unreadable:
         typer.echo(

@@ -55,7 +55,7 @@ def key_counts(connection: psycopg.Connection) -> dict[str, int]:
     counts: dict[str, int] = {}
     for each in SEALED_COLUMNS:
         query = _query(
-            "select convert_from({key_id}, 'utf8'), count(*) from {table} "
+            "select encode({key_id}, 'escape'), count(*) from {table} "
             "where octet_length({column}) > 3 group by 1",
             each,
         )
@@ -64,19 +64,21 @@ def key_counts(connection: psycopg.Connection) -> dict[str, int]:
     return counts
 
 
-def rewrap_values(database: RegionalDatabase, vault: Vault, *, most: int = BATCH) -> Rewrapped:
-    """Wrap up to `most` values of older keys by the current one, column by column.
+def rewrap_values(
+    database: RegionalDatabase, vault: Vault, *, most: int | None = None
+) -> Rewrapped:
+    """Wrap values of older keys by the current one, all or up to `most`, once through the columns.
 
     A value that somebody changes meanwhile stays as they wrote it. What cannot be opened is counted
-    and left: its owner is told when it is next used.
+    and passed over: its owner is told when it is next used.
     """
     values = unreadable = 0
     for each in SEALED_COLUMNS:
-        room = most - values - unreadable
-        if room <= 0:
-            break
-        done = _rewrap_column(database, vault, each, room)
-        values, unreadable = values + done.values, unreadable + done.unreadable
+        after: str | None = ""
+        while after is not None and (most is None or values < most):
+            size = BATCH if most is None else min(BATCH, most - values)
+            done, after = _rewrap_batch(database, vault, each, after, size)
+            values, unreadable = values + done.values, unreadable + done.unreadable
     return Rewrapped(values, unreadable)
 
 
@@ -100,21 +102,27 @@ def retire_key(databases: list[RegionalDatabase], vault: Vault, key_id: str) -> 
     vault.keys.retire(key_id)
 
 
-def _rewrap_column(
-    database: RegionalDatabase, vault: Vault, column: SealedColumn, most: int
-) -> Rewrapped:
+def _rewrap_batch(
+    database: RegionalDatabase, vault: Vault, column: SealedColumn, after: str, most: int
+) -> tuple[Rewrapped, str | None]:
+    """What became of the next rows behind the row `after`, and the last of them; None at the end.
+
+    Row by row, so that values which nothing opens keep nobody else from their turn.
+    """
     current = vault.keys.current().key_id.encode()
     with database.transaction() as connection:
         found = connection.execute(
             _query(
                 "select {row}, {column} from {table} where octet_length({column}) > 3 "
-                "and {key_id} <> %s order by 1 limit %s",
+                "and {key_id} <> %s and {row} > %s order by 1 limit %s",
                 column,
             ),
-            [current, most],
+            [current, after, most],
         ).fetchall()
+    if not found:
+        return Rewrapped(0, 0), None
     # Outside of a transaction: a key service may take its time.
-    names, before, after, unreadable = [], [], [], 0
+    names, before, rewrapped, unreadable = [], [], [], 0
     for row, sealed in found:
         try:
             again = vault.rewrap(sealed, table=column.table, column=column.column, row=row)
@@ -123,7 +131,7 @@ def _rewrap_column(
             continue
         names.append(row)
         before.append(sealed)
-        after.append(again)
+        rewrapped.append(again)
     with database.transaction() as connection:
         written = connection.execute(
             _query(
@@ -132,9 +140,9 @@ def _rewrap_column(
                 "and {column} = v.before",
                 column,
             ),
-            [names, before, after],
+            [names, before, rewrapped],
         ).rowcount
-    return Rewrapped(written, unreadable)
+    return Rewrapped(written, unreadable), str(found[-1][0])
 
 
 def _query(text: str, column: SealedColumn) -> sql.Composed:
