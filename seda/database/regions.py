@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from types import TracebackType
 from typing import Any
 
 import psycopg
@@ -58,6 +59,24 @@ def shards_of(settings: Settings) -> tuple[Shard, ...]:
     )
 
 
+class DiscreetConnection(psycopg.Connection[Any]):
+    """A connection whose errors, outside of its block, say no values.
+
+    To what failed Postgres adds the row that it refused, and the line that it read. An error that
+    leaves the block is on its way into a log, or into Dagster's storage.
+    """
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        if isinstance(exc_val, psycopg.Error) and exc_val.diag.message_primary:
+            exc_val.args = (exc_val.diag.message_primary,)
+        super().__exit__(exc_type, exc_val, exc_tb)
+
+
 @dataclass(frozen=True)
 class RegionalDatabase:
     """One region's database: libpq conninfo URLs for the pipelines and for the API's login."""
@@ -72,7 +91,9 @@ class RegionalDatabase:
             DatabaseUnreachableError: nothing answers there.
         """
         try:
-            return psycopg.connect(self.url, autocommit=autocommit, connect_timeout=5, **options)
+            return DiscreetConnection.connect(
+                self.url, autocommit=autocommit, connect_timeout=5, **options
+            )
         except psycopg.OperationalError as problem:
             raise DatabaseUnreachableError(
                 f"The {self.region} database does not answer ({str(problem).splitlines()[0]}): "

@@ -25,3 +25,11 @@ def served_lists(connection: psycopg.Connection, *, arm: str = CONTROL) -> dict[
     """Shard → what its served lists were made by; shards that serve nothing are not in it."""
     rows = connection.execute(_SERVED, [arm])
     return {shard: ServedLists(tuple(versions), tuple(runs)) for shard, versions, runs in rows}
+
+
+def ranked_by(connection: psycopg.Connection, generation: int) -> str | None:
+    """The model version of a generation; None where there is none of this number."""
+    row = connection.execute(
+        "select model_version from seda.generations where generation = %s", [generation]
+    ).fetchone()
+    return str(row[0]) if row else None

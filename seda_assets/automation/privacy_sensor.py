@@ -7,16 +7,9 @@ the database, under leases, so a run that is asked for twice finds nothing the s
 import dagster as dg
 
 from seda.privacy.jobs import waiting_jobs
-from seda_assets.automation.jobs import privacy
+from seda_assets.automation.jobs import privacy, privacy_upkeep
+from seda_assets.automation.under_way import under_way
 from seda_assets.resources import Platform
-
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dg.sensor(
@@ -27,13 +20,14 @@ _UNFINISHED = [
 def privacy_jobs(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.RunRequest | dg.SkipReason:
-    """Somebody asked for their data, or for it to be deleted: do it."""
-    if context.instance.get_runs_count(dg.RunsFilter(job_name=privacy.name, statuses=_UNFINISHED)):
+    """Somebody asked for their data, or for it to be deleted, or an export's seven days are over:
+    do it."""
+    if under_way(context, privacy.name) or under_way(context, privacy_upkeep.name):
         return dg.SkipReason("A run is under way; what is asked meanwhile comes after it.")
     waiting = 0
     for database in platform.databases:
         with database.transaction() as connection:
             waiting += waiting_jobs(connection, platform.now())
     if not waiting:
-        return dg.SkipReason("No export or deletion is due.")
+        return dg.SkipReason("No export or deletion is due, and no export is over.")
     return dg.RunRequest(run_key=f"privacy-{platform.now():%Y%m%dT%H%M%S}")
