@@ -26,6 +26,8 @@ from seda.links.summaries import staged
 
 LEASE = timedelta(minutes=5)
 _LONGEST_PASS = timedelta(minutes=3)
+_LOCKED_IN_A_ROW = 3
+"""Tokens that did not open, after which it is the vault's trouble and not theirs."""
 INTERVAL = timedelta(days=1)
 """Between two looks at an account that answers."""
 MOST = 50
@@ -136,9 +138,9 @@ def sync_due(
     """Look at up to `most` accounts whose time has come, one after the other.
 
     A provider that has no requests left for us is not asked again in this pass: its other accounts
-    wait as long; so do all where the vault does not open. An account whose look fails in a way that
-    nobody thought of waits, too, and keeps no other one waiting. Before the leases end, the pass
-    does: what it did not come to is looked at next.
+    wait as long. An account whose look fails in a way that nobody thought of waits, too, and keeps
+    no other one waiting. The pass ends where the vault opens nothing, and before the leases do:
+    what it did not come to is looked at when they have.
     """
     until = seconds() + _LONGEST_PASS.total_seconds()
     values = {
@@ -146,10 +148,10 @@ def sync_due(
     }  # fmt: skip
     with database.transaction() as connection:
         claimed = connection.execute(_CLAIM, values).fetchall()
-    read, troubles = 0, dict[str, int]()
+    read, locked, troubles = 0, 0, dict[str, int]()
     limited: dict[Provider, LinkError] = {}
     for user, name, token, marks, attempts in claimed:
-        if seconds() > until:
+        if seconds() > until or locked == _LOCKED_IN_A_ROW:
             break
         account = _Account(user, Provider(name), bytes(token), marks, attempts)
         problem = limited.get(account.provider)
@@ -157,14 +159,13 @@ def sync_due(
             problem = _look(database, account, connectors[account.provider], sealer, now)
         else:
             _fail(database, account, account.token, problem, now)
+        locked = locked + 1 if problem and problem.trouble is Trouble.LOCKED else 0
         if problem is None:
             read += 1
             continue
         troubles[problem.trouble] = troubles.get(problem.trouble, 0) + 1
         if problem.trouble is Trouble.RATE_LIMITED:
             limited[account.provider] = problem
-        elif problem.trouble is Trouble.LOCKED:
-            limited = dict.fromkeys(Provider, problem)
     return SyncReport(read, troubles)
 
 

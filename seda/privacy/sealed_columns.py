@@ -4,14 +4,21 @@ The key's id stands in clear text at the head of a sealed value, so the database
 finds what an older key wraps, and no secret is opened for it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 from psycopg import sql
 
 from seda.database.regions import RegionalDatabase
 from seda.errors import SedaError
-from seda.privacy.keys import ForeignCiphertextError, RetiredKeyError, UnknownKeyError
+from seda.privacy.keys import (
+    ForeignCiphertextError,
+    KeyInfo,
+    RetiredKeyError,
+    UnknownKeyError,
+)
 from seda.privacy.vault import Vault
 
 BATCH = 200
@@ -82,8 +89,19 @@ def rewrap_values(
     return Rewrapped(values, unreadable)
 
 
-def retire_key(databases: list[RegionalDatabase], vault: Vault, key_id: str) -> None:
-    """Take a key out of use, once nothing needs it.
+def rotate_key(
+    databases: Sequence[RegionalDatabase], vault: Vault, *, actor: str, now: datetime
+) -> KeyInfo:
+    """Make a new current key; audited."""
+    made = vault.keys.rotate(now)
+    _audit(databases, "keys.rotated", made.key_id, actor, now)
+    return made
+
+
+def retire_key(
+    databases: Sequence[RegionalDatabase], vault: Vault, key_id: str, *, actor: str, now: datetime
+) -> None:
+    """Take a key out of use, once nothing needs it; audited.
 
     Raises:
         KeyInUseError: it is the current one, or still wraps values in a region.
@@ -100,6 +118,19 @@ def retire_key(databases: list[RegionalDatabase], vault: Vault, key_id: str) -> 
                 "`seda keys rewrap` first."
             )
     vault.keys.retire(key_id)
+    _audit(databases, "keys.retired", key_id, actor, now)
+
+
+def _audit(
+    databases: Sequence[RegionalDatabase], action: str, key_id: str, actor: str, now: datetime
+) -> None:
+    for database in databases:
+        with database.transaction() as connection:
+            connection.execute(
+                "insert into seda.audit_log (occurred_at, actor, action, subject) "
+                "values (%s, %s, %s, %s)",
+                [now, actor, action, key_id],
+            )
 
 
 def _rewrap_batch(

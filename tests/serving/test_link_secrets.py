@@ -4,6 +4,7 @@ import logging
 import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -22,6 +23,7 @@ from seda.privacy.sealed_columns import (
     key_counts,
     retire_key,
     rewrap_values,
+    rotate_key,
 )
 from tests.embeddings.mock_server import mock_server, mock_service
 from tests.links.test_connectors import apple_session, consent
@@ -128,11 +130,12 @@ async def test_keys_rotate_while_people_link_and_old_ones_retire_when_nothing_ne
 ) -> None:
     ada, ben, cleo = (world.person(name) for name in ("Ada", "Ben", "Cleo"))
     database, vault = world.databases[Region.GLOBAL], linked.vault
+    by: dict[str, Any] = {"actor": "test", "now": datetime.now(UTC)}
     for who in (ada, ben):
         await linked.link(who, "youtube")
     address = await linked.begin(cleo, "youtube")
     old = vault.keys.current().key_id
-    new = vault.keys.rotate(datetime.now(UTC)).key_id
+    new = rotate_key([database], vault, **by).key_id
     assert (await linked.back(cleo, "youtube", **consent(address))).status_code == 200
     with database.transaction() as connection:
         assert key_counts(connection) == {old: 2, new: 1}
@@ -141,12 +144,15 @@ async def test_keys_rotate_while_people_link_and_old_ones_retire_when_nothing_ne
     with database.transaction() as connection:
         assert key_counts(connection) == {old: 1, new: 2}
     with pytest.raises(KeyInUseError, match="still wraps 1 values"):
-        retire_key([database], vault, old)
+        retire_key([database], vault, old, **by)
     with pytest.raises(KeyInUseError, match="rotate"):
-        retire_key([database], vault, new)
+        retire_key([database], vault, new, **by)
     assert rewrap_values(database, vault, most=1).values == 1
     assert rewrap_values(database, vault).values == 0
-    retire_key([database], vault, old)
+    retire_key([database], vault, old, **by)
+    assert world.sql("select actor, action, subject from seda.audit_log order by id") == [
+        ("test", "keys.rotated", new), ("test", "keys.retired", old),
+    ]  # fmt: skip
     linked.sync(later=timedelta(days=2))
     assert {
         each["state"] for who in (ada, cleo) for each in (await linked.links(who)).values()
@@ -172,23 +178,26 @@ async def test_keys_rotate_while_people_link_and_old_ones_retire_when_nothing_ne
 async def test_keys_that_cannot_be_used_cost_nobody_their_link(
     linked: Linked, world: World
 ) -> None:
-    ada, ben = world.person("Ada"), world.person("Ben")
-    for who in (ada, ben):
+    people = [world.person(name) for name in ("Ada", "Ben", "Cleo", "Dan")]
+    for who in people:
         await linked.link(who)
-    before = [linked.token(who) for who in (ada, ben)]
+    before = [linked.token(who) for who in people]
     (key,) = (Path(linked.settings.home_directory()) / "keys").glob("*.key")
     key.chmod(0o644)
     linked.mock.steer("DELETE", "/spotify/control/requests")
     report, _ = linked.sync()
-    assert (report.read, dict(report.troubles)) == (0, {Trouble.LOCKED: 2})
+    # After three it is not theirs: the others are not even told of it.
+    assert (report.read, dict(report.troubles)) == (0, {Trouble.LOCKED: 3})
+    states = world.sql("select state from seda.linked_accounts order by 1")
+    assert states == [("pending",), ("waiting",), ("waiting",), ("waiting",)]
     # The provider, which would have replaced the tokens, was not asked.
     assert linked.mock.steer("GET", "/spotify/control/requests") == []
-    assert [linked.token(who) for who in (ada, ben)] == before
-    refused = await linked.api.call("POST", "/links/spotify", ada)
+    assert [linked.token(who) for who in people] == before
+    refused = await linked.api.call("POST", "/links/spotify", people[0])
     assert (refused.status_code, refused.json()["code"]) == (503, "provider_unavailable")
     assert "local-" not in refused.text
     key.chmod(0o600)
-    assert linked.sync(later=timedelta(hours=1))[0].read == 2
+    assert linked.sync(later=timedelta(hours=1))[0].read == 4
 
 
 async def test_a_rotation_while_a_provider_is_asked_loses_no_token(
