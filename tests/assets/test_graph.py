@@ -215,7 +215,9 @@ def test_one_partition_can_be_run_alone_and_moves_no_other(world: World) -> None
 
 def test_people_without_lists_set_off_one_run(world: World) -> None:
     assert unserved_shards(world.platform) == {}
-    context = dg.build_sensor_context(resources={"platform": world.platform})
+    context = dg.build_sensor_context(
+        instance=world.instance, resources={"platform": world.platform}
+    )
     assert isinstance(unserved_people(context), dg.SkipReason)
     with world.platform.databases[Region.EU].transaction() as connection:
         connection.execute("delete from seda.generation_pointer where shard = 'eu-00'")
