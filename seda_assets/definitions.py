@@ -33,7 +33,7 @@ from seda_assets.assets.links import (  # noqa: E402
 )
 from seda_assets.assets.listening import merged_listens  # noqa: E402
 from seda_assets.assets.matrices import interaction_matrices  # noqa: E402
-from seda_assets.assets.privacy import privacy_requests  # noqa: E402
+from seda_assets.assets.privacy import privacy_promises, privacy_requests  # noqa: E402
 from seda_assets.assets.ranking import candidate_sets, ranked_recommendations  # noqa: E402
 from seda_assets.assets.read_models import published_lists  # noqa: E402
 from seda_assets.assets.realtime import realtime_rankings  # noqa: E402
@@ -63,6 +63,7 @@ from seda_assets.automation.jobs import (  # noqa: E402
     nightly,
     observe_sources,
     privacy,
+    privacy_upkeep,
     realtime,
     token_upkeep,
 )
@@ -107,6 +108,7 @@ assets: list[dg.AssetsDefinition] = [
     announced_imports,
     sealed_tokens,
     privacy_requests,
+    privacy_promises,
     canary_gate,
     online_kpis,
     retention,
@@ -141,6 +143,7 @@ def build_definitions(platform: Platform, *, code: Path = REPOSITORY) -> dg.Defi
             links,
             token_upkeep,
             privacy,
+            privacy_upkeep,
             rewrite_tables,
         ],
         schedules=[*schedules, rewrite_tables_schedule],

@@ -1,13 +1,14 @@
 """What linking needs beside the database: connectors, the vault, and whom a browser is bound to.
 
 A provider sends a browser back without our token. So the browser carries a cookie, signed and for
-the callback alone, that names the subject who began; an app that catches the address itself sends
-its token instead. Either way the attempt must be that person's.
+the callback alone, that names the subject who began and the state that it began with; an app that
+catches the address itself sends its token instead. Either way the attempt must be that person's.
 """
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request, Security
@@ -65,11 +66,13 @@ class Linking:
             raise not_offered(provider)
         return found
 
-    def bind(self, response: Response, caller: Caller, provider: Provider) -> None:
-        """Let the browser come back as this person, to this provider's callback only."""
+    def bind(self, response: Response, caller: Caller, provider: Provider, state: str) -> None:
+        """Let the browser come back as this person, to this callback, with this state."""
         response.set_cookie(
             COOKIE,
-            self.signer.dumps({"sub": caller.sub, "for": str(provider)}),
+            self.signer.dumps(
+                {"sub": caller.sub, "for": str(provider), "state": hashed(state).hex()}
+            ),
             max_age=ATTEMPT_SECONDS,
             path=f"/links/{provider}/callback",
             httponly=True,
@@ -77,13 +80,21 @@ class Linking:
             samesite="lax",
         )
 
-    def bound(self, cookie: str | None, provider: str) -> Caller | None:
-        """Whom a cookie of ours names."""
+    def bound(self, cookie: str | None, provider: str, state: str) -> Caller | None:
+        """Whom a cookie of ours names.
+
+        Raises:
+            ProblemError: 400, the browser began with another state.
+        """
         try:
             found = self.signer.loads(cookie or "")
         except BadSignature:
             return None
-        return Caller(str(found["sub"])) if found.get("for") == provider else None
+        if found.get("for") != provider:
+            return None
+        if found.get("state") != hashed(state).hex():
+            raise invalid_state()
+        return Caller(str(found["sub"]))
 
 
 async def linking(request: Request) -> Linking:
@@ -103,10 +114,12 @@ async def returning_caller(
 ) -> Caller:
     """Who comes back from a provider (a dependency); 401 where neither token nor cookie says so."""
     services: Services = request.app.state.services
+    _refuse_repeated(request)
     if credentials is not None:
         return await services.verified(credentials.credentials)
     provider = str(request.path_params.get("provider", ""))
-    found = linking.bound(request.cookies.get(COOKIE), provider)
+    state = request.query_params.get("state", "")
+    found = linking.bound(request.cookies.get(COOKIE), provider, state)
     if found is None:
         raise unauthorized(
             "Come back with the browser that began, or with your token.", presented=False
@@ -133,6 +146,27 @@ async def asked(work: Callable[[], T]) -> T:
         raise _unavailable(SENTENCES[Trouble.UNAVAILABLE]) from None
     except SedaError as problem:
         raise _unavailable("Links cannot be kept safely just now.") from problem
+
+
+def hashed(state: str) -> bytes:
+    """What is kept of a state."""
+    return sha256(state.encode("utf-8", "surrogatepass")).digest()
+
+
+def invalid_state() -> ProblemError:
+    """400: unknown, used, out of time or somebody else's; it does not say which."""
+    return ProblemError(
+        400,
+        "invalid_state",
+        "This attempt to link is not yours, was used, or is out of time: begin again.",
+    )
+
+
+def _refuse_repeated(request: Request) -> None:
+    # RFC 6749, section 3.1: of two values it could not be said which one was checked.
+    names = [name for name, _ in request.query_params.multi_items()]
+    if len(names) != len(set(names)):
+        raise ProblemError(400, "repeated_parameter", "A parameter comes more than once.")
 
 
 def not_offered(provider: str) -> ProblemError:

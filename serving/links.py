@@ -8,13 +8,12 @@ import logging
 import secrets
 from datetime import datetime, timedelta
 from functools import partial
-from hashlib import sha256
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 
@@ -33,6 +32,8 @@ from serving.linking import (
     Returning,
     WithLinking,
     asked,
+    hashed,
+    invalid_state,
     not_offered,
 )
 from serving.listener import Listener, listener_session
@@ -111,10 +112,20 @@ class Begun(BaseModel):
     expires_at: datetime
 
 
+def _a_token(given: SecretStr) -> SecretStr:
+    # It becomes a header as it is.
+    text = given.get_secret_value()
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("is no token of MusicKit")
+    return given
+
+
 class SessionImport(Body):
     """A session of MusicKit; used for one reading and not kept."""
 
-    user_token: SecretStr = Field(min_length=16, max_length=4096)
+    user_token: Annotated[SecretStr, AfterValidator(_a_token)] = Field(
+        min_length=16, max_length=4096
+    )
 
 
 _REQUEST = {
@@ -178,16 +189,16 @@ async def begin(
     chosen, now = Provider(provider), services.clock()
     connector = linking.connector(chosen)
     state, verifier = secrets.token_urlsafe(32), new_verifier()
-    hashed, expires = _hashed(state), now + timedelta(seconds=ATTEMPT_SECONDS)
+    digest, expires = hashed(state), now + timedelta(seconds=ATTEMPT_SECONDS)
     async with listener_session(services, caller, readonly=True) as listener:
         user = listener.user_id
-    sealed = await asked(partial(linking.vault.seal, verifier, **_attempt_place(user, hashed)))
+    sealed = await asked(partial(linking.vault.seal, verifier, **_attempt_place(user, digest)))
     async with listener_session(services, caller) as listener:
-        values = (hashed, listener.user_id, provider, sealed, now, expires)
+        values = (digest, listener.user_id, provider, sealed, now, expires)
         await listener.connection.execute(_BEGIN, *values)
     address = connector.authorize_url(state, challenge_of(verifier))
     answer = _json({"authorize_url": address, "expires_at": expires}, 201)
-    linking.bind(answer, caller, chosen)
+    linking.bind(answer, caller, chosen, state)
     return answer
 
 
@@ -214,8 +225,7 @@ async def callback(
     user, sealed = await _used(services, caller, provider, state, now)
     if error is not None or not code:
         raise ProblemError(400, "link_denied", "The provider was not allowed to share anything.")
-    hashed = _hashed(state)
-    work = partial(_exchange, linking, connector, user, hashed, sealed, SecretStr(code))
+    work = partial(_exchange, linking, connector, user, hashed(state), sealed, SecretStr(code))
     account, scopes, token = await asked(work)
     async with listener_session(services, caller) as listener:
         granted = orjson.dumps(scopes).decode()
@@ -308,11 +318,11 @@ async def unlink(
 
 
 def _exchange(
-    linking: Linking, connector: Connector, user: UUID, hashed: bytes, sealed: bytes,
+    linking: Linking, connector: Connector, user: UUID, digest: bytes, sealed: bytes,
     code: SecretStr,
 ) -> tuple[str, list[str], bytes]:  # fmt: skip
     """The account's id, the granted scopes, and the sealed refresh token."""
-    verifier = linking.vault.unseal(sealed, **_attempt_place(user, hashed))
+    verifier = linking.vault.unseal(sealed, **_attempt_place(user, digest))
     tokens = connector.exchange(code, verifier)
     account = connector.account_id(tokens.access)
     refresh = tokens.refresh or SecretStr("")
@@ -333,13 +343,9 @@ async def _used(
 ) -> tuple[UUID, bytes]:
     """Takes the attempt out of use; its person and sealed verifier."""
     async with listener_session(services, caller) as listener:
-        row = await listener.connection.fetchrow(_USE, _hashed(state), listener.user_id, provider)
+        row = await listener.connection.fetchrow(_USE, hashed(state), listener.user_id, provider)
     if row is None or row["expires_at"] <= now:
-        raise ProblemError(
-            400,
-            "invalid_state",
-            "This attempt to link is not yours, was used, or is out of time: begin again.",
-        )
+        raise invalid_state()
     return listener.user_id, bytes(row["verifier_encrypted"])
 
 
@@ -367,13 +373,9 @@ def _document(row: Any) -> dict[str, Any]:
     }
 
 
-def _attempt_place(user: UUID, hashed: bytes) -> dict[str, str]:
-    row = f"{user}/{hashed.hex()}"
+def _attempt_place(user: UUID, digest: bytes) -> dict[str, str]:
+    row = f"{user}/{digest.hex()}"
     return {"table": "link_attempts", "column": "verifier_encrypted", "row": row}
-
-
-def _hashed(state: str) -> bytes:
-    return sha256(state.encode("utf-8", "surrogatepass")).digest()
 
 
 def _unknown_link() -> ProblemError:
@@ -381,4 +383,6 @@ def _unknown_link() -> ProblemError:
 
 
 def _json(document: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(document), status, media_type="application/json")
+    # Some of these are an answer to an address with a code in it, or hold one with a state.
+    headers = {"Cache-Control": "no-store"}
+    return Response(orjson.dumps(document), status, headers, media_type="application/json")

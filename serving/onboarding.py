@@ -128,7 +128,7 @@ async def onboarding(
         raise account_deleted()
     user_id, region = UUID(int=entry["user_id"].int), Region(entry["region"])
     async with region_session(services, caller, region) as connection:
-        new = await _write(connection, user_id, body)
+        new = await _write(connection, user_id, region, body)
         await connection.execute(_SEED, body.genres, services.clock())
     page = await feed.feed(request, services, caller)
     head = orjson.dumps({"user_id": user_id, "region": region, "genres": body.genres})
@@ -154,14 +154,19 @@ async def _refuse(services: Services, caller: Caller, region: Region, body: Onbo
         await refuse_unknown_genres(connection, body.genres)
 
 
-async def _write(connection: asyncpg.Connection, user_id: UUID, body: Onboarding) -> bool:
+async def _write(
+    connection: asyncpg.Connection, user_id: UUID, region: Region, body: Onboarding
+) -> bool:
     """Writes the person; whether they are new."""
+    # Whose first attempt broke off may say another country now, and stays where they were put.
+    fits = region is Region.EU or region_of_country(body.country) is region
+    country = body.country if fits else None
     chosen: dict[str, Any] = {"genres": body.genres}
     if body.language is not None:
         chosen["languages"] = [body.language]
     preferences = orjson.dumps(chosen).decode()
     new = await connection.fetchval(
-        _JOIN, user_id, body.country, body.dob, preferences, body.display_name, body.time_zone
+        _JOIN, user_id, country, body.dob, preferences, body.display_name, body.time_zone
     )
     if not new:
         await connection.execute(_CHANGE, preferences, body.display_name, body.time_zone)

@@ -177,4 +177,6 @@ async def _told(services: Services, region: Region, job: asyncpg.Record, status:
         "download_url": url,
         "download_expires_at": until if url else None,
     }
-    return Response(orjson.dumps(document), status, media_type="application/json")
+    # The link in it is as good as the file.
+    headers = {"Cache-Control": "no-store"}
+    return Response(orjson.dumps(document), status, headers, media_type="application/json")

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from seda.database.regions import Databases
     from seda.privacy.vault import Vault
 
+_ACTOR = "seda keys"
+
 keys = typer.Typer(no_args_is_help=True, help="The keys that seal people's tokens.")
 
 
@@ -46,11 +48,12 @@ def rotate(
 ) -> None:
     """Make a new current key, while everything runs."""
     from seda.cli.session import open_databases
+    from seda.privacy.sealed_columns import rotate_key
     from seda.privacy.vault import open_vault
 
     with open_databases() as databases:
         vault = open_vault(databases.settings)
-        made = vault.keys.rotate(datetime.now(UTC))
+        made = rotate_key(list(databases), vault, actor=_ACTOR, now=datetime.now(UTC))
         typer.echo(f"The current key is {made.key_id}.")
         if rewrap:
             _rewrap(databases, vault)
@@ -76,20 +79,18 @@ def retire(
     from seda.privacy.vault import open_vault
 
     with open_databases() as databases:
-        retire_key(list(databases), open_vault(databases.settings), key_id)
+        vault = open_vault(databases.settings)
+        retire_key(list(databases), vault, key_id, actor=_ACTOR, now=datetime.now(UTC))
     typer.echo(f"{key_id} is retired.")
 
 
 def _rewrap(databases: "Databases", vault: "Vault") -> None:
-    from seda.privacy.sealed_columns import BATCH, rewrap_values
+    from seda.privacy.sealed_columns import rewrap_values
 
     values = unreadable = 0
     for database in databases:
-        while (done := rewrap_values(database, vault)).values:
-            values += done.values
-            if done.values + done.unreadable < BATCH:
-                break
-        unreadable += done.unreadable
+        done = rewrap_values(database, vault)
+        values, unreadable = values + done.values, unreadable + done.unreadable
     typer.echo(f"{values:,} values were wrapped again.")
     if unreadable:
         typer.echo(

@@ -59,11 +59,11 @@ def shards_of(settings: Settings) -> tuple[Shard, ...]:
     )
 
 
-class _Connection(psycopg.Connection):
-    """A connection that lets no value of a row out with an error.
+class DiscreetConnection(psycopg.Connection[Any]):
+    """A connection whose errors, outside of its block, say no values.
 
-    A refused row stands in the error's detail. Whoever catches the error has that in `diag`; its
-    text ends up in logs and in Dagster's storage.
+    To what failed Postgres adds the row that it refused, and the line that it read. An error that
+    leaves the block is on its way into a log, or into Dagster's storage.
     """
 
     def __exit__(
@@ -91,7 +91,7 @@ class RegionalDatabase:
             DatabaseUnreachableError: nothing answers there.
         """
         try:
-            return _Connection.connect(
+            return DiscreetConnection.connect(
                 self.url, autocommit=autocommit, connect_timeout=5, **options
             )
         except psycopg.OperationalError as problem:

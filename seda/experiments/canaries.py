@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from seda.errors import SedaError
 from seda.registry.models import BLEND, get_active, get_registered
-from seda.registry.stages import Stage, set_stage
+from seda.registry.stages import Stage, lock_stages, set_stage
 
 
 class CanaryError(SedaError):
@@ -56,6 +56,12 @@ _POINTERS = """
     on conflict (shard, entity_type, arm)
     do update set generation = excluded.generation, flipped_at = excluded.flipped_at
 """
+_CLOSE = """
+    update seda.experiments e set serving = false
+    where e.serving and e.state = 'promoted' and not exists (
+        select from seda.generation_pointer p join seda.generations g using (generation)
+        where p.arm = 'control' and g.model_version <> e.canary_version)
+"""
 _UNREAD = """
     update seda.generations g set state = 'superseded', superseded_at = %s
     where g.state = 'published' and not exists (
@@ -87,6 +93,7 @@ def start_canary(
         IllegalStageError: the version is not in shadow.
         NoActiveModelError: there is no control.
     """
+    lock_stages(connection)
     _refuse_second(connection)
     control = get_active(connection, BLEND).version
     name = name or f"{version}.{now:%Y%m%dt%H%M%S}".lower()
@@ -120,6 +127,7 @@ def roll_back(
     Raises:
         CanaryError: no canary is being served.
     """
+    lock_stages(connection)
     connection.execute("lock table seda.generation_pointer in row exclusive mode")
     running = _serving(connection)
     before, after = running.canary_version, running.control_version
@@ -143,6 +151,7 @@ def promote_canary(
     Raises:
         CanaryError: no canary is running.
     """
+    lock_stages(connection)
     running = _serving(connection)
     if not running.running:
         raise CanaryError(f"{running.canary_version} was promoted already: rank again to serve it.")
@@ -168,6 +177,7 @@ def move_aside(
         CanaryError: it ranks for somebody, as the active version or as a canary.
         IllegalStageError: no way leads there from where it is.
     """
+    lock_stages(connection)
     current = get_registered(connection, BLEND, version).stage
     if current in (Stage.ACTIVE, Stage.CANARY):
         raise CanaryError(
@@ -195,12 +205,11 @@ def note_assignments(
 def close_promoted(connection: psycopg.Connection, *, now: datetime) -> bool:
     """Lets go of the arm of a promoted canary, once everybody's lists are its version's.
 
-    In the caller's transaction; False where there is nothing to let go of.
+    In the caller's transaction; False where there is nothing to let go of, or a shard still serves
+    lists that another version ranked.
     """
     connection.execute("lock table seda.generation_pointer in row exclusive mode")
-    done = connection.execute(
-        "update seda.experiments set serving = false where serving and state = 'promoted'"
-    )
+    done = connection.execute(_CLOSE)
     if not done.rowcount:
         return False
     _forget_arm(connection, now)

@@ -17,6 +17,7 @@ from seda.experiments.canaries import Experiment, roll_back, serving_experiment
 from seda.experiments.evidence import load_evidence
 from seda.experiments.gates import QUALITY, Gate, Judgement, judge
 from seda.experiments.operations import Counters, operations_of
+from seda.registry.stages import lock_stages
 
 ACTOR = "canary gate"
 """Who rolls back, in the audit log."""
@@ -57,6 +58,7 @@ def conclude(database: RegionalDatabase, found: Look, *, automatic: bool) -> boo
     """
     judgement = found.judgement
     with database.transaction() as connection:
+        lock_stages(connection)  # what runs now runs until this is noted
         running = serving_experiment(connection)
         same = running is not None and running.running and running.name == found.experiment.name
         goes = same and automatic and judgement.rollback is not None

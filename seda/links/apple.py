@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jwt
 from pydantic import SecretStr
@@ -25,6 +26,9 @@ from seda.links.connector import (
     Summary,
     Trouble,
     by_frequency,
+    identifier,
+    objects,
+    texts,
 )
 from seda.links.http import Answer, ProviderHttp
 
@@ -83,20 +87,19 @@ class AppleMusic:
         albums = list(self._pages("/v1/me/library/albums", headers))
         makers = [name for each in albums if (name := _text(each, "artistName"))]
         genres = [
-            str(genre).lower() for each in albums for genre in _attributes(each).get(
-                "genreNames", ()) if isinstance(genre, str)
-        ]  # fmt: skip
+            genre.lower() for each in albums for genre in texts(_attributes(each).get("genreNames"))
+        ]
         playlists: list[OwnPlaylist] = []
         for each in self._pages("/v1/me/library/playlists", headers):
-            id, name = each.get("id"), _text(each, "name")
-            if len(playlists) == MOST_PLAYLISTS or not isinstance(id, str) or name is None:
+            id, name = identifier(each.get("id")), _text(each, "name")
+            if len(playlists) == MOST_PLAYLISTS or id is None or name is None:
                 continue
             playlists.append(OwnPlaylist(id, name, self._artists_of(id, headers)))
         artists = tuple(_named(name) for name in by_frequency(makers, MOST_ARTISTS))
         return Summary(artists, by_frequency(genres, MOST_GENRES), tuple(playlists))
 
     def _artists_of(self, playlist: str, headers: dict[str, str]) -> tuple[FavouriteArtist, ...]:
-        tracks = self._pages(f"/v1/me/library/playlists/{playlist}/tracks", headers)
+        tracks = self._pages(f"/v1/me/library/playlists/{quote(playlist, safe='')}/tracks", headers)
         names = dict.fromkeys(name for each in tracks if (name := _text(each, "artistName")))
         return tuple(map(_named, names))
 
@@ -104,8 +107,7 @@ class AppleMusic:
         params: dict[str, str | int] = {"limit": 100}
         for page in range(_PAGES):
             answer = self._get(path, headers, {**params, "offset": 100 * page})
-            data = answer.document.get("data")
-            yield from (each for each in data or () if isinstance(each, dict))
+            yield from objects(answer.document.get("data"))
             if not isinstance(answer.document.get("next"), str):
                 return
 

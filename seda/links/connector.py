@@ -4,7 +4,7 @@ A connector does HTTP and nothing else; tokens come and go as `SecretStr`, and a
 none of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -17,6 +17,7 @@ from seda.errors import SedaError
 MOST_ARTISTS = 50
 MOST_PLAYLISTS = 50
 MOST_GENRES = 20
+_LONGEST_ID = 200
 
 
 class Provider(StrEnum):
@@ -37,6 +38,8 @@ class Trouble(StrEnum):
     """Our app may not do this: an operator repairs it."""
     UNREADABLE = "unreadable"
     """An answer that is none."""
+    LOCKED = "locked"
+    """Our own vault does not open just now: KMS is down, or a key is not where it was."""
     REVOKED = "revoked"
     """The person took the link back, or it ran out: they have to link again."""
 
@@ -58,6 +61,7 @@ SENTENCES: Mapping[Trouble, str] = {
     Trouble.UNAVAILABLE: "it does not answer just now; we try again by ourselves.",
     Trouble.REFUSED: "it refuses our app; we look into it and try again.",
     Trouble.UNREADABLE: "its answer could not be read; we try again by ourselves.",
+    Trouble.LOCKED: "we cannot open the link just now; we try again by ourselves.",
     Trouble.REVOKED: "the link was taken back or has run out; link again to go on.",
 }
 """What a person is told."""
@@ -136,14 +140,40 @@ class Sealer(Protocol):
     def seal(self, secret: SecretStr, *, table: str, column: str, row: str) -> bytes:
         """The secret as bytes that open there only."""
 
+    def sealing(self, *, table: str, column: str, row: str) -> Callable[[SecretStr], bytes]:
+        """What seals one secret for that place, and asks no key service any more."""
+
     def unseal(self, sealed: bytes, *, table: str, column: str, row: str) -> SecretStr:
-        """The secret again; raises a `SedaError` where it does not open."""
+        """The secret again.
+
+        Raises:
+            LostSecretError: it never opens again.
+            SedaError: it does not open now.
+        """
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether the current key wraps it."""
 
     def rewrap(self, sealed: bytes, *, table: str, column: str, row: str) -> bytes:
         """The same, wrapped by the current key."""
+
+
+def objects(given: Any) -> Iterator[dict[str, Any]]:
+    """The objects of what should be a list of them: answers are whatever a provider sends."""
+    if isinstance(given, list):
+        yield from (each for each in given if isinstance(each, dict))
+
+
+def identifier(given: Any) -> str | None:
+    """A provider's id or mark of something; None where it is none that could be kept."""
+    usable = isinstance(given, str) and 0 < len(given) <= _LONGEST_ID and given.isprintable()
+    return given if usable else None
+
+
+def texts(given: Any) -> Iterator[str]:
+    """The texts of what should be a list of them."""
+    if isinstance(given, list):
+        yield from (each for each in given if isinstance(each, str))
 
 
 def by_frequency(names: list[str], most: int) -> tuple[str, ...]:

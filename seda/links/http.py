@@ -22,6 +22,7 @@ from seda.links.connector import LinkError, Provider, Trouble
 _TIMEOUT = httpx.Timeout(4.0, connect=1.0)
 _TOTAL_SECONDS = 8.0
 _LARGEST_ANSWER = 4 * 1024 * 1024
+_LONGEST_ETAG = 256
 _LONGEST_WAIT = timedelta(days=1)
 # It writes every address at INFO, and an address names a person's playlists.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -144,7 +145,9 @@ def _read(response: httpx.Response, content: bytes) -> Answer:
     seconds = retry_after_seconds(response.headers, datetime.now(UTC))
     wait = None if seconds is None else min(timedelta(seconds=min(seconds, 1e6)), _LONGEST_WAIT)
     readable = isinstance(document, dict)
-    etag = response.headers.get("etag")
+    etag = response.headers.get("etag", "")
+    # It is sent back in a header, and kept until then.
+    etag = etag if etag.isascii() and 0 < len(etag) <= _LONGEST_ETAG else None
     return Answer(response.status_code, etag, wait, document if readable else {}, readable)
 
 

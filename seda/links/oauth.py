@@ -5,12 +5,16 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any, Final, TypeGuard
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
 from seda.links.connector import LinkError, Tokens, Trouble
 from seda.links.http import Answer, ProviderHttp
+
+_LONGEST_TOKEN: Final = 8 * 1024
+_MOST_SCOPES: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,13 @@ def bearer(access: SecretStr) -> dict[str, str]:
 def _read(http: ProviderHttp, answer: Answer) -> Tokens:
     access, refresh = (answer.document.get(f"{kind}_token") for kind in ("access", "refresh"))
     scope = answer.document.get("scope", "")
-    if not isinstance(access, str) or not access or not isinstance(scope, str):
+    if not _is_token(access) or not isinstance(scope, str):
         raise LinkError(http.provider, Trouble.UNREADABLE)
-    kept = SecretStr(refresh) if isinstance(refresh, str) and refresh else None
-    return Tokens(SecretStr(access), kept, tuple(scope.split()))
+    kept = SecretStr(refresh) if _is_token(refresh) else None
+    return Tokens(SecretStr(access), kept, tuple(scope.split()[:_MOST_SCOPES]))
+
+
+def _is_token(given: Any) -> TypeGuard[str]:
+    # Printable ASCII (RFC 6749, appendix A): anything else has no place in a header.
+    usable = isinstance(given, str) and 0 < len(given) <= _LONGEST_TOKEN
+    return usable and given.isascii() and given.isprintable()

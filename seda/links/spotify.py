@@ -4,8 +4,9 @@ What it is asked: https://developer.spotify.com/documentation/web-api. A refresh
 refresh token, so the new one is stored before anything else is done.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import SecretStr
 
@@ -21,6 +22,9 @@ from seda.links.connector import (
     Tokens,
     Trouble,
     by_frequency,
+    identifier,
+    objects,
+    texts,
 )
 from seda.links.http import ProviderHttp
 from seda.links.oauth import OAuthClient, bearer
@@ -51,8 +55,8 @@ class Spotify:
         return self._client.refresh(self._http, token)
 
     def account_id(self, access: SecretStr) -> str:
-        found = self._http.get(f"{self._api}/me", bearer(access)).document.get("id")
-        if not isinstance(found, str) or not found:
+        found = identifier(self._http.get(f"{self._api}/me", bearer(access)).document.get("id"))
+        if found is None:
             raise self._unreadable()
         return found
 
@@ -65,12 +69,9 @@ class Spotify:
         )  # fmt: skip
         artists, genres = None, tuple(marks.get("genres", ()))
         if top.status == 200:
-            listed = list(_objects(top.document.get("items")))
+            listed = list(objects(top.document.get("items")))
             artists = tuple(filter(None, map(_artist, listed)))
-            named = [
-                genre for each in listed for genre in each.get("genres", ())
-                if isinstance(genre, str)
-            ]  # fmt: skip
+            named = [genre for each in listed for genre in texts(each.get("genres"))]
             genres = by_frequency(named, MOST_GENRES)
         snapshots = marks.get("playlists", {})
         playlists, now = self._playlists(headers, snapshots if isinstance(snapshots, dict) else {})
@@ -87,9 +88,10 @@ class Spotify:
             f"{self._api}/me/playlists", headers, {"limit": MOST_PLAYLISTS}
         ).document
         playlists, snapshots = [], {}
-        for each in _objects(answer.get("items")):
-            id, name, snapshot = each.get("id"), each.get("name"), each.get("snapshot_id")
-            if not (isinstance(id, str) and isinstance(name, str) and isinstance(snapshot, str)):
+        for each in objects(answer.get("items")):
+            id, snapshot = identifier(each.get("id")), identifier(each.get("snapshot_id"))
+            name = each.get("name")
+            if id is None or snapshot is None or not isinstance(name, str):
                 continue
             same = before.get(id) == snapshot
             artists = None if same else self._artists_of(id, headers)
@@ -99,13 +101,13 @@ class Spotify:
 
     def _artists_of(self, playlist: str, headers: dict[str, str]) -> tuple[FavouriteArtist, ...]:
         fields = "items(track(artists(id,name)))"
-        answer = self._http.get(
-            f"{self._api}/playlists/{playlist}/tracks", headers, {"limit": 100, "fields": fields}
-        ).document
+        path = f"/playlists/{quote(playlist, safe='')}/tracks"
+        params: dict[str, str | int] = {"limit": 100, "fields": fields}
+        answer = self._http.get(f"{self._api}{path}", headers, params).document
         found: dict[str, FavouriteArtist] = {}
-        for item in _objects(answer.get("items")):
+        for item in objects(answer.get("items")):
             track = item.get("track")
-            for each in _objects(track.get("artists") if isinstance(track, dict) else None):
+            for each in objects(track.get("artists") if isinstance(track, dict) else None):
                 artist = _artist(each)
                 if artist is not None:
                     found.setdefault(artist.external_id, artist)
@@ -115,11 +117,6 @@ class Spotify:
         return LinkError(self.provider, Trouble.UNREADABLE)
 
 
-def _objects(given: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(given, list):
-        yield from (each for each in given if isinstance(each, dict))
-
-
 def _artist(given: Mapping[str, Any]) -> FavouriteArtist | None:
-    id, name = given.get("id"), given.get("name")
-    return FavouriteArtist(id, name) if isinstance(id, str) and isinstance(name, str) else None
+    id, name = identifier(given.get("id")), given.get("name")
+    return FavouriteArtist(id, name) if id is not None and isinstance(name, str) else None

@@ -2,10 +2,12 @@
 
 No transaction is open while a provider is asked. An account is leased for the time of a look; a
 process that dies leaves a lease, after which another one looks again. What a refresh gave is stored
-before the next request, since the provider may have voided what was there before.
+before the next request, since the provider may have voided what was there before; so what seals it
+is at hand before it is asked for.
 """
 
 import json
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -14,15 +16,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from pydantic import SecretStr
 
 from seda.database.regions import RegionalDatabase
-from seda.errors import SedaError
+from seda.errors import LostSecretError, SedaError
 from seda.links.connector import Connector, LinkError, Provider, Sealer, Summary, Tokens, Trouble
 from seda.links.summaries import staged
 
 LEASE = timedelta(minutes=5)
 _LONGEST_PASS = timedelta(minutes=3)
+_LOCKED_IN_A_ROW = 3
+"""Tokens that did not open, after which it is the vault's trouble and not theirs."""
 INTERVAL = timedelta(days=1)
 """Between two looks at an account that answers."""
 MOST = 50
@@ -47,26 +52,29 @@ _DUE = """
       and d.refresh_token_encrypted is not null and d.provider = any (%(providers)s)
       and u.deleted_at is null
 """
-# Whoever linked again meanwhile has another token, which stays.
-_RENEW = """
-    update seda.linked_accounts set refresh_token_encrypted = %(after)s
-    where user_id = %(user)s and provider = %(provider)s
-      and refresh_token_encrypted = %(before)s
+# Whoever linked again meanwhile has another token, which stays. The same token under another key is
+# the same: of a sealed value a rotation leaves the end as it was.
+_END = 32
+_SAME = """
+    user_id = %(user)s and provider = %(provider)s and %(end)s = substring(
+        refresh_token_encrypted from octet_length(refresh_token_encrypted) - 31)
 """
+_RENEW = """
+    update seda.linked_accounts set refresh_token_encrypted = %(after)s where {same}
+""".replace("{same}", _SAME)
 _SUCCEED = """
     with found as (
         update seda.linked_accounts
         set marks = %(marks)s, last_synced_at = %(now)s, next_sync_at = %(next)s,
             leased_until = null, attempts = 0, problem = null
-        where user_id = %(user)s and provider = %(provider)s
-          and refresh_token_encrypted = %(token)s
+        where {same}
         returning user_id, provider
     )
     insert into seda.provider_imports (user_id, provider, staged, staged_at)
     select user_id, provider, %(staged)s, %(now)s from found
     on conflict (user_id, provider) do update
     set staged = excluded.staged, staged_at = excluded.staged_at
-"""
+""".replace("{same}", _SAME)
 _FAIL = """
     update seda.linked_accounts
     set state = case when %(problem)s = 'revoked' then 'revoked' else 'waiting' end,
@@ -74,8 +82,11 @@ _FAIL = """
         next_sync_at = %(next)s,
         refresh_token_encrypted = case when %(problem)s = 'revoked' then null
             else refresh_token_encrypted end
-    where user_id = %(user)s and provider = %(provider)s and refresh_token_encrypted = %(token)s
-"""
+    where {same}
+""".replace("{same}", _SAME)
+
+
+_logger = logging.getLogger("seda.links")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +138,9 @@ def sync_due(
     """Look at up to `most` accounts whose time has come, one after the other.
 
     A provider that has no requests left for us is not asked again in this pass: its other accounts
-    wait as long. Before the leases end, the pass does: what it did not come to is looked at next.
+    wait as long. An account whose look fails in a way that nobody thought of waits, too, and keeps
+    no other one waiting. The pass ends where the vault opens nothing, and before the leases do:
+    what it did not come to is looked at when they have.
     """
     until = seconds() + _LONGEST_PASS.total_seconds()
     values = {
@@ -135,10 +148,10 @@ def sync_due(
     }  # fmt: skip
     with database.transaction() as connection:
         claimed = connection.execute(_CLAIM, values).fetchall()
-    read, troubles = 0, dict[str, int]()
+    read, locked, troubles = 0, 0, dict[str, int]()
     limited: dict[Provider, LinkError] = {}
     for user, name, token, marks, attempts in claimed:
-        if seconds() > until:
+        if seconds() > until or locked == _LOCKED_IN_A_ROW:
             break
         account = _Account(user, Provider(name), bytes(token), marks, attempts)
         problem = limited.get(account.provider)
@@ -146,6 +159,7 @@ def sync_due(
             problem = _look(database, account, connectors[account.provider], sealer, now)
         else:
             _fail(database, account, account.token, problem, now)
+        locked = locked + 1 if problem and problem.trouble is Trouble.LOCKED else 0
         if problem is None:
             read += 1
             continue
@@ -171,44 +185,64 @@ def _look(
     """Reads one account; what went wrong, if anything did."""
     token = account.token
     try:
-        secret = _unsealed(sealer, account)
+        secret, seal = _opened(sealer, account)
         tokens = connector.refresh(secret)
-        token = _keep(database, account, tokens, sealer)
+        token = _keep(database, account, tokens, seal, sealer)
         summary = connector.summary(tokens.access, account.marks)
+        _succeed(database, account, token, summary, now)
     except LinkError as problem:
-        _fail(database, account, token, problem, now)
-        return problem
-    _succeed(database, account, token, summary, now)
-    return None
-
-
-def _unsealed(sealer: Sealer, account: _Account) -> SecretStr:
-    try:
-        return sealer.unseal(account.token, **account.place)
-    except SedaError:
-        pass  # copied, damaged, or its key is gone: only a new link helps
-    raise LinkError(account.provider, Trouble.REVOKED)
-
-
-def _keep(database: RegionalDatabase, account: _Account, tokens: Tokens, sealer: Sealer) -> bytes:
-    """The sealed token that counts from now on, stored; wrapped anew where its key is old."""
-    if tokens.refresh is not None:
-        sealed = sealer.seal(tokens.refresh, **account.place)
-    elif not sealer.is_current(account.token):
-        sealed = sealer.rewrap(account.token, **account.place)
+        told = problem
+    except psycopg.OperationalError:
+        raise  # the database's trouble is nobody's account's
+    except Exception as problem:
+        # The type alone: a message may quote what the provider said.
+        _logger.error("a linked account could not be read: %s", type(problem).__name__)
+        told = LinkError(account.provider, Trouble.UNREADABLE)
     else:
-        return account.token
+        return None
+    _fail(database, account, token, told, now)
+    return told
+
+
+def _opened(sealer: Sealer, account: _Account) -> tuple[SecretStr, Callable[[SecretStr], bytes]]:
+    """The account's token, and what seals the next one."""
+    try:
+        return sealer.unseal(account.token, **account.place), sealer.sealing(**account.place)
+    except LostSecretError:
+        trouble = Trouble.REVOKED  # copied, damaged, or its key is destroyed: only a new link helps
+    except SedaError:
+        trouble = Trouble.LOCKED
+    raise LinkError(account.provider, trouble)
+
+
+def _keep(
+    database: RegionalDatabase, account: _Account, tokens: Tokens,
+    seal: Callable[[SecretStr], bytes], sealer: Sealer,
+) -> bytes:  # fmt: skip
+    """The sealed token that counts from now on, stored; wrapped anew where its key is old."""
+    sealed = seal(tokens.refresh) if tokens.refresh else _rewrapped(sealer, account)
+    if sealed == account.token:
+        return sealed
     with database.transaction() as connection:
-        values = {"after": sealed, "before": account.token, **_key(account)}
+        values = {"after": sealed, **_same(account, account.token)}
         connection.execute(_RENEW, values)
     return sealed
+
+
+def _rewrapped(sealer: Sealer, account: _Account) -> bytes:
+    try:
+        if not sealer.is_current(account.token):
+            return sealer.rewrap(account.token, **account.place)
+    except SedaError:
+        pass  # it was opened a moment ago, and can be wrapped again any other time
+    return account.token
 
 
 def _succeed(
     database: RegionalDatabase, account: _Account, token: bytes, summary: Summary, now: datetime
 ) -> None:
     values = {
-        **_key(account), "token": token, "now": now, "next": now + INTERVAL,
+        **_same(account, token), "now": now, "next": now + INTERVAL,
         "marks": json.dumps(dict(summary.marks)), "staged": json.dumps(staged(summary)),
     }  # fmt: skip
     with database.transaction() as connection:
@@ -220,12 +254,11 @@ def _fail(
 ) -> None:
     revoked = problem.trouble is Trouble.REVOKED
     later = None if revoked else next_attempt(problem, account.attempts, now)
-    values = {
-        **_key(account), "token": token, "problem": str(problem.trouble), "next": later,
-    }  # fmt: skip
+    values = {**_same(account, token), "problem": str(problem.trouble), "next": later}
     with database.transaction() as connection:
         connection.execute(_FAIL, values)
 
 
-def _key(account: _Account) -> dict[str, Any]:
-    return {"user": account.user_id, "provider": str(account.provider)}
+def _same(account: _Account, token: bytes) -> dict[str, Any]:
+    end = token[-_END:]
+    return {"user": account.user_id, "provider": str(account.provider), "end": end}

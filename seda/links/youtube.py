@@ -22,6 +22,9 @@ from seda.links.connector import (
     Tokens,
     Trouble,
     by_frequency,
+    identifier,
+    objects,
+    texts,
 )
 from seda.links.http import ProviderHttp
 from seda.links.oauth import OAuthClient, bearer
@@ -61,9 +64,9 @@ class YouTube:
     def account_id(self, access: SecretStr) -> str:
         parts: dict[str, str | int] = {"part": "id", "mine": "true"}
         answer = self._http.get(f"{self._api}/channels", bearer(access), parts).document
-        for each in _objects(answer.get("items")):
-            if isinstance(each.get("id"), str):
-                return str(each["id"])
+        for each in objects(answer.get("items")):
+            if (id := identifier(each.get("id"))) is not None:
+                return id
         raise LinkError(self.provider, Trouble.UNREADABLE)
 
     def summary(self, access: SecretStr, marks: Mapping[str, Any]) -> Summary:
@@ -89,8 +92,9 @@ class YouTube:
         for each in listed:
             if len(playlists) == MOST_PLAYLISTS:
                 break
-            id, etag, name = each.get("id"), each.get("etag"), _snippet(each).get("title")
-            if not (isinstance(id, str) and isinstance(etag, str) and isinstance(name, str)):
+            id, etag = identifier(each.get("id")), identifier(each.get("etag"))
+            name = _snippet(each).get("title")
+            if id is None or etag is None or not isinstance(name, str):
                 continue
             same = before.get(id) == etag
             artists = None if same else self._artists_of(id, headers)
@@ -108,16 +112,11 @@ class YouTube:
         for _ in range(_PAGES):
             asked: dict[str, str | int] = {"maxResults": 50, **params, **following}
             answer = self._http.get(f"{self._api}/{name}", headers, asked).document
-            yield from _objects(answer.get("items"))
+            yield from objects(answer.get("items"))
             token = answer.get("nextPageToken")
             if not isinstance(token, str):
                 return
             following = {"pageToken": token}
-
-
-def _objects(given: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(given, list):
-        yield from (each for each in given if isinstance(each, dict))
 
 
 def _snippet(given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -127,8 +126,8 @@ def _snippet(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _artist(given: Mapping[str, Any], channel: str) -> FavouriteArtist | None:
     snippet = _snippet(given)
-    id, title = snippet.get(f"{channel}Id"), snippet.get(f"{channel}Title")
-    if not isinstance(id, str) or not isinstance(title, str):
+    id, title = identifier(snippet.get(f"{channel}Id")), snippet.get(f"{channel}Title")
+    if id is None or not isinstance(title, str):
         return None
     return FavouriteArtist(id, title.removesuffix(_TOPIC))
 
@@ -137,7 +136,6 @@ def _genres(video: Mapping[str, Any]) -> Iterator[str]:
     """The last parts of addresses such as https://en.wikipedia.org/wiki/Drum_and_bass."""
     details = video.get("topicDetails")
     categories = details.get("topicCategories") if isinstance(details, dict) else None
-    for each in categories if isinstance(categories, list) else ():
-        if isinstance(each, str):
-            name = unquote(each.rpartition("/")[2]).replace("_", " ").lower()
-            yield name.removesuffix(" music")
+    for each in texts(categories):
+        name = unquote(each.rpartition("/")[2]).replace("_", " ").lower()
+        yield name.removesuffix(" music")

@@ -1,7 +1,8 @@
 """The audit log's chain: verified row by row, its head kept outside of the database, its retention.
 
-The chain itself is made by the database (migration 0016). Whoever can write the database as its
-owner could make a new chain; the head in the region's storage tells then.
+The chain itself is made by the database (migrations 0016 and 0018), which also keeps its last row
+apart, so that rows cut off the end are missed at once. Whoever can write the database as its owner
+could forge both; the head in the region's storage tells then.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,13 @@ _BROKEN = """
                      and t.details ->> 'hash' = encode(c.previous, 'hex')) end
     order by id limit 1
 """
+# Cut at its end, the rest of the log holds together; what it ended with stands apart.
+_CUT = """
+    select coalesce(h.id, last.id) from (select max(id) as id from seda.audit_log) last
+    left join seda.audit_head h on true
+    where last.id is distinct from h.id or h.hash is distinct from (
+        select a.hash from seda.audit_log a where a.id = h.id)
+"""
 
 
 @dataclass(frozen=True)
@@ -48,11 +56,14 @@ class BrokenChain:
 
 
 def verify_chain(connection: psycopg.Connection, storage: RegionalStorage) -> BrokenChain | None:
-    """The first broken row of the log, or None. Rows that were there when the head was kept must
-    still be there, unless retention took them."""
+    """The first broken row of the log, or None. It must end with the row that was written last,
+    and have the row of the storage's head, unless retention took that."""
     row = connection.execute(_BROKEN).fetchone()
     if row:
         return BrokenChain(int(row[0]), str(row[1]))
+    row = connection.execute(_CUT).fetchone()
+    if row and row[0] is not None:
+        return BrokenChain(int(row[0]), "the log does not end with the row that was written last")
     try:
         head = orjson.loads(storage.get_bytes(HEAD))
     except NotStoredError:

@@ -35,6 +35,7 @@ _WAITING = """
     select count(*) from seda.privacy_jobs
     where (status = 'queued' and next_attempt_at <= %(now)s)
        or (status = 'in_progress' and coalesce(leased_until, '-infinity') <= %(now)s)
+       or (artefact_uri is not null and artefact_expires_at <= %(now)s)
 """
 _COMPLETE = """
     update seda.privacy_jobs set status = 'completed', completed_at = %s, leased_until = null,
@@ -78,7 +79,7 @@ def claim_next(connection: psycopg.Connection, now: datetime) -> PrivacyJob | No
 
 
 def waiting_jobs(connection: psycopg.Connection, now: datetime) -> int:
-    """How many jobs are due."""
+    """How many jobs are due, and exports to be taken back."""
     row = connection.execute(_WAITING, {"now": now}).fetchone()
     return cast(int, row[0]) if row else 0
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from seda.errors import SedaError
+from seda.errors import LostSecretError, SedaError
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -34,11 +34,15 @@ class RetiredKeyError(SedaError):
     """A key that was taken out of use."""
 
 
+class DestroyedKeyError(RetiredKeyError, LostSecretError):
+    """A key that was taken out of use, and is no more."""
+
+
 class UnusableKeyStoreError(SedaError):
     """Keys cannot be read or made: permissions, a damaged file, a service that does not answer."""
 
 
-class ForeignCiphertextError(SedaError):
+class ForeignCiphertextError(LostSecretError):
     """Bytes that this key did not wrap for this place."""
 
 
@@ -145,6 +149,7 @@ class LocalKeys:
                 file.flush()
                 os.fsync(file.fileno())
             hidden.rename(self._path(key_id))
+            _keep_names(self._folder)
         except OSError as problem:
             raise _unusable(self._folder, problem) from None
         return _info(key_id)
@@ -181,7 +186,7 @@ class LocalKeys:
             key = path.read_bytes()
         except FileNotFoundError:
             if path.with_suffix(".retired").exists():
-                raise RetiredKeyError(
+                raise DestroyedKeyError(
                     f"The key {key_id} was retired: what it wrapped is gone, so its owners have "
                     "to link again."
                 ) from None
@@ -196,6 +201,15 @@ class LocalKeys:
 
 
 _SECOND = timedelta(seconds=1)
+
+
+def _keep_names(folder: Path) -> None:
+    # The database keeps what the key wraps whatever happens next: the key's name must stay, too.
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _info(key_id: str) -> KeyInfo:

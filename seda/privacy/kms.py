@@ -64,6 +64,13 @@ class AwsKms:
         return KeyInfo(found["Arn"], found["CreationDate"])
 
     def new_data_key(self, context: Mapping[str, str]) -> DataKey:
+        try:
+            return self._new_data_key(context)
+        except RetiredKeyError:
+            self._described.clear()  # rotated and retired within what is remembered
+        return self._new_data_key(context)
+
+    def _new_data_key(self, context: Mapping[str, str]) -> DataKey:
         # By the key's own name, not the alias, which may move between two calls.
         key_id = self.current().key_id
         made = self._call(

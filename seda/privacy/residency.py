@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from seda.database.regions import Databases, Region, RegionalDatabase
-from seda.database.storage import NotStoredError, RegionalStorage
+from seda.database.storage import NotStoredError, RegionalStorage, UnstorableArrayError
 from seda.people.residence import EEA
 from seda.privacy.datamap import data_map
 from seda.privacy.ownership import OwnedColumn, owned_columns
@@ -113,7 +113,7 @@ def _files(storage: RegionalStorage, foreign: set[UUID]) -> Iterator[Astray]:
     for key in storage.list():
         try:
             arrays = storage.get_arrays(key) if _is_arrays(storage, key) else {}
-        except NotStoredError:
+        except (NotStoredError, UnstorableArrayError):
             continue
         for name, array in arrays.items():
             if _ID_ARRAYS in name and array.ndim == 2 and array.shape[1] == 16:

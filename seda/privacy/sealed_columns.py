@@ -4,14 +4,21 @@ The key's id stands in clear text at the head of a sealed value, so the database
 finds what an older key wraps, and no secret is opened for it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 from psycopg import sql
 
 from seda.database.regions import RegionalDatabase
 from seda.errors import SedaError
-from seda.privacy.keys import ForeignCiphertextError, RetiredKeyError, UnknownKeyError
+from seda.privacy.keys import (
+    ForeignCiphertextError,
+    KeyInfo,
+    RetiredKeyError,
+    UnknownKeyError,
+)
 from seda.privacy.vault import Vault
 
 BATCH = 200
@@ -55,7 +62,7 @@ def key_counts(connection: psycopg.Connection) -> dict[str, int]:
     counts: dict[str, int] = {}
     for each in SEALED_COLUMNS:
         query = _query(
-            "select convert_from({key_id}, 'utf8'), count(*) from {table} "
+            "select encode({key_id}, 'escape'), count(*) from {table} "
             "where octet_length({column}) > 3 group by 1",
             each,
         )
@@ -64,24 +71,37 @@ def key_counts(connection: psycopg.Connection) -> dict[str, int]:
     return counts
 
 
-def rewrap_values(database: RegionalDatabase, vault: Vault, *, most: int = BATCH) -> Rewrapped:
-    """Wrap up to `most` values of older keys by the current one, column by column.
+def rewrap_values(
+    database: RegionalDatabase, vault: Vault, *, most: int | None = None
+) -> Rewrapped:
+    """Wrap values of older keys by the current one, all or up to `most`, once through the columns.
 
     A value that somebody changes meanwhile stays as they wrote it. What cannot be opened is counted
-    and left: its owner is told when it is next used.
+    and passed over: its owner is told when it is next used.
     """
     values = unreadable = 0
     for each in SEALED_COLUMNS:
-        room = most - values - unreadable
-        if room <= 0:
-            break
-        done = _rewrap_column(database, vault, each, room)
-        values, unreadable = values + done.values, unreadable + done.unreadable
+        after: str | None = ""
+        while after is not None and (most is None or values < most):
+            size = BATCH if most is None else min(BATCH, most - values)
+            done, after = _rewrap_batch(database, vault, each, after, size)
+            values, unreadable = values + done.values, unreadable + done.unreadable
     return Rewrapped(values, unreadable)
 
 
-def retire_key(databases: list[RegionalDatabase], vault: Vault, key_id: str) -> None:
-    """Take a key out of use, once nothing needs it.
+def rotate_key(
+    databases: Sequence[RegionalDatabase], vault: Vault, *, actor: str, now: datetime
+) -> KeyInfo:
+    """Make a new current key; audited."""
+    made = vault.keys.rotate(now)
+    _audit(databases, "keys.rotated", made.key_id, actor, now)
+    return made
+
+
+def retire_key(
+    databases: Sequence[RegionalDatabase], vault: Vault, key_id: str, *, actor: str, now: datetime
+) -> None:
+    """Take a key out of use, once nothing needs it; audited.
 
     Raises:
         KeyInUseError: it is the current one, or still wraps values in a region.
@@ -98,23 +118,42 @@ def retire_key(databases: list[RegionalDatabase], vault: Vault, key_id: str) -> 
                 "`seda keys rewrap` first."
             )
     vault.keys.retire(key_id)
+    _audit(databases, "keys.retired", key_id, actor, now)
 
 
-def _rewrap_column(
-    database: RegionalDatabase, vault: Vault, column: SealedColumn, most: int
-) -> Rewrapped:
+def _audit(
+    databases: Sequence[RegionalDatabase], action: str, key_id: str, actor: str, now: datetime
+) -> None:
+    for database in databases:
+        with database.transaction() as connection:
+            connection.execute(
+                "insert into seda.audit_log (occurred_at, actor, action, subject) "
+                "values (%s, %s, %s, %s)",
+                [now, actor, action, key_id],
+            )
+
+
+def _rewrap_batch(
+    database: RegionalDatabase, vault: Vault, column: SealedColumn, after: str, most: int
+) -> tuple[Rewrapped, str | None]:
+    """What became of the next rows behind the row `after`, and the last of them; None at the end.
+
+    Row by row, so that values which nothing opens keep nobody else from their turn.
+    """
     current = vault.keys.current().key_id.encode()
     with database.transaction() as connection:
         found = connection.execute(
             _query(
                 "select {row}, {column} from {table} where octet_length({column}) > 3 "
-                "and {key_id} <> %s order by 1 limit %s",
+                "and {key_id} <> %s and {row} > %s order by 1 limit %s",
                 column,
             ),
-            [current, most],
+            [current, after, most],
         ).fetchall()
+    if not found:
+        return Rewrapped(0, 0), None
     # Outside of a transaction: a key service may take its time.
-    names, before, after, unreadable = [], [], [], 0
+    names, before, rewrapped, unreadable = [], [], [], 0
     for row, sealed in found:
         try:
             again = vault.rewrap(sealed, table=column.table, column=column.column, row=row)
@@ -123,7 +162,7 @@ def _rewrap_column(
             continue
         names.append(row)
         before.append(sealed)
-        after.append(again)
+        rewrapped.append(again)
     with database.transaction() as connection:
         written = connection.execute(
             _query(
@@ -132,9 +171,9 @@ def _rewrap_column(
                 "and {column} = v.before",
                 column,
             ),
-            [names, before, after],
+            [names, before, rewrapped],
         ).rowcount
-    return Rewrapped(written, unreadable)
+    return Rewrapped(written, unreadable), str(found[-1][0])
 
 
 def _query(text: str, column: SealedColumn) -> sql.Composed:

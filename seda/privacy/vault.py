@@ -8,6 +8,7 @@ Layout: `S1`, the key id (its length in one byte), the wrapped data key (length 
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -68,13 +69,25 @@ class Vault:
         Raises:
             ValueError: it is longer than 16 KiB.
         """
-        text = secret.get_secret_value().encode()
-        if len(text) > LARGEST_SECRET:
-            raise ValueError("a secret has at most 16 KiB")
+        return self.sealing(table=table, column=column, row=row)(secret)
+
+    def sealing(self, *, table: str, column: str, row: str) -> Callable[[SecretStr], bytes]:
+        """What seals one secret for that place, once, and asks no key service any more.
+
+        For a secret that will exist in one copy alone: where none could be sealed, it is not asked
+        for.
+        """
         place = _place(table, column, row)
-        data_key, nonce = self.keys.new_data_key(_context(place)), secrets.token_bytes(NONCE_BYTES)
-        ciphertext = AESGCM(data_key.plain).encrypt(nonce, text, place)
-        return _Envelope(data_key.key_id, data_key.wrapped, nonce, ciphertext).to_bytes()
+        data_key = self.keys.new_data_key(_context(place))
+
+        def seal(secret: SecretStr) -> bytes:
+            text, nonce = secret.get_secret_value().encode(), secrets.token_bytes(NONCE_BYTES)
+            if len(text) > LARGEST_SECRET:
+                raise ValueError("a secret has at most 16 KiB")
+            ciphertext = AESGCM(data_key.plain).encrypt(nonce, text, place)
+            return _Envelope(data_key.key_id, data_key.wrapped, nonce, ciphertext).to_bytes()
+
+        return seal
 
     def unseal(self, sealed: bytes, *, table: str, column: str, row: str) -> SecretStr:
         """The secret.

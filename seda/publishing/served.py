@@ -50,3 +50,11 @@ class ServedPeople:
 def served_people(connection: psycopg.Connection) -> list[ServedPeople]:
     """Who is served what now, by arm and version; one who has no list is in none of them."""
     return [ServedPeople(*row) for row in connection.execute(_PEOPLE)]
+
+
+def ranked_by(connection: psycopg.Connection, generation: int) -> str | None:
+    """The model version of a generation; None where there is none of this number."""
+    row = connection.execute(
+        "select model_version from seda.generations where generation = %s", [generation]
+    ).fetchone()
+    return str(row[0]) if row else None

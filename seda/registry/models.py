@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from seda.errors import SedaError
-from seda.registry.stages import Stage, set_stage
+from seda.registry.stages import Stage, lock_stages, set_stage
 
 BLEND = "blend"
 """The registry's name of the ranking model."""
@@ -126,6 +126,7 @@ def promote(connection: psycopg.Connection, name: str, version: str, *, now: dat
     Raises:
         UnknownModelError: it is not registered.
     """
+    lock_stages(connection)
     versions = registered(connection, name)
     chosen = get_registered(connection, name, version)
     if chosen.stage != Stage.SHADOW or any(each.stage == Stage.CANARY for each in versions):

@@ -39,6 +39,12 @@ class IllegalStageError(SedaError):
     """A version cannot go from its stage to another one."""
 
 
+def lock_stages(connection: psycopg.Connection) -> None:
+    """Lets nobody else change stages until the transaction ends: a step that looks at more than one
+    version first must still be right when it is taken. Readers do not wait."""
+    connection.execute("lock table seda.model_registry in share row exclusive mode")
+
+
 def set_stage(
     connection: psycopg.Connection, name: str, version: str, stage: Stage, *, actor: str,
     now: datetime, reason: str | None = None,

@@ -35,6 +35,34 @@ _IN_USE: Final = """
     or exists (select from seda.realtime_rankings r where r.generation = t.generation)"""
 
 
+# The other relations → why no sweep takes anything out of them.
+UNSWEPT: Final = {
+    "a person's, until they say otherwise or are deleted": """
+        users region_directory user_profiles user_activity_summary user_vectors activity_counts
+        artist_follows friends room_members playlists playlist_artists rooms linked_accounts
+        provider_imports import_changes device_tokens notification_preferences
+        experiment_assignments privacy_jobs tombstones erased_people""",
+    "the catalogue, and what is computed of it": """
+        artists artist_genres artists_vectors artists_sketches playlists_vectors playlists_sketches
+        rooms_vectors rooms_sketches entity_popularity genre_top_entities mv_genre_top_rooms""",
+    "counts by day, of nobody": """
+        daily_impressions daily_sessions kpi_active_sessions kpi_click_through kpi_dismissals
+        kpi_listens_30s kpi_novelty kpi_retention_d7 kpi_skips kpi_social_lift""",
+    "goes with its generation, two hours after it was served last": """
+        recommendations mv_user_top_candidates""",
+    "one row for each thing that there is": """
+        activity_watermarks event_cursors generation_pointer circuit_breakers embedding_spaces
+        model_registry experiments vector_indexes vector_routes provider_credentials audit_head
+        realtime_processes push_caps toast_caps""",
+    "taken out by whoever works it off": """
+        embedding_queue catalogue_changes push_outbox link_attempts presence_holds room_presence
+        realtime_sessions""",
+    "the newest thousand of a kind": "notices",
+    "a bill": "embedding_spend embedding_budget_overrides",
+    "three years, by a rule of its own": "audit_log",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """Rows of `table` go once `moment`, a timestamptz of theirs, is longer ago than `kept`; one
@@ -69,4 +97,7 @@ def streams(settings: Settings) -> tuple[Stream, ...]:
         Stream("embeddings_audit", "computed_at", operations, _NEWEST),
         Stream("circuit_breaker_transitions", "happened_at", operations),
         Stream("vector_comparisons", "compared_at", operations),
+        Stream("canary_looks", "looked_at", operations),
+        # What still waits to be made again has no such moment.
+        Stream("stale_artefacts", "remade_at", operations),
     )

@@ -17,7 +17,7 @@ from seda.links.standing import forget_attempts, renew_developer_token
 from seda.links.syncing import sync_due
 from seda.links.tastes import refresh_tastes
 from seda.privacy.keys import ROTATE_AFTER
-from seda.privacy.sealed_columns import rewrap_values
+from seda.privacy.sealed_columns import rewrap_values, rotate_key
 from seda.publishing.overlays import CHANNEL
 from seda_assets.assets.column_schemas import columns
 from seda_assets.automation.freshness import NIGHTLY
@@ -126,7 +126,7 @@ def sealed_tokens(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
     vault, now = platform.vault, platform.now()
     rotated = vault.keys.current().is_due(now)
     if rotated:
-        vault.keys.rotate(now)
+        rotate_key(list(platform.databases), vault, actor="token upkeep", now=now)
     current = vault.keys.current()
     counts = {
         "rotated": int(rotated),

@@ -35,6 +35,7 @@ from seda.publishing.inspection import (
 )
 from seda.publishing.lists import ListNames, ListRenderer, main_genres
 from seda.publishing.rows import CardRows, RecommendationRows
+from seda.publishing.served import ranked_by
 from seda.recommender.cores import one_ahead
 from seda_assets.assets.canary_arm import CANARY_LISTS
 from seda_assets.assets.column_schemas import columns
@@ -208,18 +209,23 @@ def _serve_canary(
     database: RegionalDatabase, control: LoadedGeneration, canary: CanaryGeneration | None, *,
     now: datetime, log: logging.Logger,
 ) -> int | None:  # fmt: skip
-    """Serve the canary's people its lists, or the control's where it was not ranked.
+    """Serve the canary's people its lists, or the control's where it was not ranked; after its
+    promotion everybody's lists, once it is the version that ranked them.
 
-    The generation that they get; None where no experiment is served (any more).
+    The generation that they get; None where no experiment is served (any more), or they keep what
+    they have.
     """
     with database.transaction() as connection:
         serving = serving_experiment(connection)
+        version = ranked_by(connection, control.generation)
     if serving is None:
         return None
-    own = canary and serving.running and canary.experiment == serving.name
+    chosen = canary.loaded if canary and canary.experiment == serving.name else control
+    if chosen is control and not serving.running and version != serving.canary_version:
+        return None  # promoted while the control's lists were on their way
     try:
         report = publish(
-            database, (canary.loaded if canary and own else control).generation,
+            database, chosen.generation,
             entity_types=ENTITY_TYPES, arm=CANARY, experiment=serving.name, now=now,
             allow_empty=True,
         )  # fmt: skip
@@ -278,7 +284,7 @@ class _ShardPublisher:
         with self._database.transaction() as connection:
             serving = serving_experiment(connection)
         ours = rendered.canary
-        if not ours or not serving or not serving.running or ours.experiment != serving.name:
+        if not ours or not serving or ours.experiment != serving.name:
             return None
         loaded, *_ = self.load(ours)
         with self._database.transaction() as connection:

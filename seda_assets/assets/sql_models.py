@@ -124,6 +124,8 @@ def _metadata(
 ) -> dict[str, Any]:
     metadata: dict[str, Any] = {"dagster/row_count": sum(result.rows for result in merged.values())}
     metadata["dagster/column_schema"] = stored_columns(platform, model.relation)
+    # The UI draws the lineage of columns from the newest materialisation, not from the definition.
+    metadata["dagster/column_lineage"] = _lineage(model)
     for region, result in merged.items():
         for name in ("rows", "inserted", "updated", "deleted", "seconds"):
             metadata[f"{name}_{region}"] = getattr(result, name)

@@ -22,6 +22,7 @@ from seda.experiments.canaries import (
 from seda.registry.models import registered
 from seda.registry.stages import Stage
 from seda_assets.assets.canary_gate import running_canaries
+from seda_assets.automation.under_way import under_way
 from seda_assets.resources import Platform
 
 MINUTES = 10
@@ -114,6 +115,8 @@ def canaries(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.RunRequest | dg.SkipReason:
     """A canary runs: look at its gates every ten minutes, whoever restarts meanwhile."""
+    if under_way(context, canary_gates.name):
+        return dg.SkipReason("A look is under way.")
     running = running_canaries(platform)
     if not running:
         return dg.SkipReason("No canary runs.")

@@ -25,8 +25,15 @@ _housekeeping = dg.AssetSelection.assets("retention")
 # What a provider is slow to answer must not hold the night up.
 _linked_accounts = dg.AssetSelection.assets(["seda", "provider_imports"], "sealed_tokens")
 _requests = dg.AssetSelection.assets("privacy_requests")
+_promises = dg.AssetSelection.assets("privacy_promises")
 _everything = (
-    dg.AssetSelection.all() - _measurements - _kpis - _housekeeping - _linked_accounts - _requests
+    dg.AssetSelection.all()
+    - _measurements
+    - _kpis
+    - _housekeeping
+    - _linked_accounts
+    - _requests
+    - _promises
 )
 
 nightly = dg.define_asset_job(
@@ -125,6 +132,15 @@ privacy = dg.define_asset_job(
     description="Exports and deletions that people asked for.",
     executor_def=dg.in_process_executor,
     tags={_LONGEST: str(6 * _HOUR), "seda/cadence": "on request", PRIORITY: "5"},
+)
+
+privacy_upkeep = dg.define_asset_job(
+    "privacy_upkeep",
+    selection=_requests | _promises,
+    description="What is promised whether anybody asks or not: exports taken back, who came back "
+    "with a backup deleted again, the audit log verified and trimmed, residency looked at.",
+    executor_def=dg.in_process_executor,
+    tags={_LONGEST: str(2 * _HOUR), "seda/cadence": "nightly", **_BATCH},
 )
 
 observe_sources = dg.define_asset_job(

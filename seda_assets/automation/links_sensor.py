@@ -15,18 +15,11 @@ from seda.links.opening import apple_key
 from seda.links.standing import developer_token_due
 from seda.links.syncing import due_accounts
 from seda_assets.automation.jobs import links, nightly
+from seda_assets.automation.under_way import under_way
 from seda_assets.resources import Platform
 
 LISTS_EVERY = timedelta(minutes=5)
 """At most how often imports set off new lists."""
-
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 _TASTES = "select count(*) from seda.import_changes where taste_at is null"
 
 
@@ -49,7 +42,7 @@ def provider_links(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.RunRequest | dg.SkipReason:
     """Somebody linked or unlinked, or it is time to look again: read, map, recompute tastes."""
-    if _under_way(context, links.name):
+    if under_way(context, links.name):
         return dg.SkipReason("A look at linked accounts is under way.")
     waiting = waiting_links(platform)
     if not waiting:
@@ -80,7 +73,7 @@ def imported_lists(
     now = platform.now()
     if context.cursor and now - datetime.fromisoformat(context.cursor) < LISTS_EVERY:
         return dg.SkipReason("New lists were asked for within the last five minutes.")
-    if _under_way(context, nightly.name) or _under_way(context, links.name):
+    if under_way(context, nightly.name) or under_way(context, links.name):
         return dg.SkipReason("A run of the graph is under way, or imports still come in.")
     changed = changed_shards(platform)
     if not changed:
@@ -95,7 +88,3 @@ def imported_lists(
         },
     )
     return dg.SensorResult(run_requests=[request], cursor=now.isoformat())
-
-
-def _under_way(context: dg.SensorEvaluationContext, job: str) -> int:
-    return context.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=_UNFINISHED))

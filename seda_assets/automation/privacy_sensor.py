@@ -8,16 +8,9 @@ import dagster as dg
 
 from seda.privacy.jobs import waiting_jobs
 from seda.privacy.rewriting import standing
-from seda_assets.automation.jobs import privacy
+from seda_assets.automation.jobs import privacy, privacy_upkeep
+from seda_assets.automation.under_way import under_way
 from seda_assets.resources import Platform
-
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dg.sensor(
@@ -28,8 +21,9 @@ _UNFINISHED = [
 def privacy_jobs(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.RunRequest | dg.SkipReason:
-    """Somebody asked for their data, or for it to be deleted: do it."""
-    if context.instance.get_runs_count(dg.RunsFilter(job_name=privacy.name, statuses=_UNFINISHED)):
+    """Somebody asked for their data, or for it to be deleted, or an export's seven days are over:
+    do it."""
+    if under_way(context, privacy.name) or under_way(context, privacy_upkeep.name):
         return dg.SkipReason("A run is under way; what is asked meanwhile comes after it.")
     waiting, locked = 0, []
     for database in platform.databases:
@@ -41,5 +35,7 @@ def privacy_jobs(
     if not waiting and locked:
         return dg.RunRequest(run_key=f"rewrite-{'-'.join(locked)}")
     if not waiting:
-        return dg.SkipReason("No export or deletion is due, and no small table stayed locked.")
+        return dg.SkipReason(
+            "No export or deletion is due, no export is over, and no small table stayed locked."
+        )
     return dg.RunRequest(run_key=f"privacy-{platform.now():%Y%m%dT%H%M%S}")

@@ -11,6 +11,7 @@ from seda_assets.automation.jobs import (
     kpis,
     nightly,
     observe_sources,
+    privacy_upkeep,
     token_upkeep,
 )
 
@@ -43,5 +44,6 @@ schedules = [
     _at("30 1 * * *", kpis, "What yesterday came to, and the days of which apps told since."),
     _at("15 2 * * *", nightly, "Everything, in one run over all user shards.", over_shards=True),
     _at("15 4 * * *", evaluation, "What the night's lists are worth."),
+    _at("35 4 * * *", privacy_upkeep, "What is promised, looked at; before tables are rewritten."),
     _at("15 5 * * *", housekeeping, "What was kept for long enough, when the night has read it."),
 ]

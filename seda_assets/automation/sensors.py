@@ -1,7 +1,7 @@
 """Sensors: what a change in the data sets off, without waiting for a cadence.
 
 A sensor here is a plain function of what the databases say, wrapped thinly: idempotent by run key
-and bounded per tick.
+and bounded per tick, and it asks for nothing while a run of its job has not ended.
 """
 
 from hashlib import blake2b
@@ -12,8 +12,10 @@ from seda.database.regions import RegionalDatabase, Shard
 from seda.embeddings.changes import pending_changes
 from seda.embeddings.waiting import ready_types
 from seda_assets.automation.jobs import all_shards, embed_catalogue, nightly
+from seda_assets.automation.under_way import under_way
 from seda_assets.resources import Platform
 
+_EMBEDDING = "Texts are being embedded; what changes meanwhile comes after it."
 _UNSERVED = """
     select count(*) from seda.users u
     where u.deleted_at is null and u.bucket >= %s and u.bucket < %s
@@ -45,6 +47,8 @@ def unserved_people(
 ) -> dg.RunRequest | dg.SkipReason:
     """An import or a seed brought people of whom no list was ever published: run the graph for
     them now rather than tonight."""
+    if under_way(context, nightly.name):
+        return dg.SkipReason("A run of the graph is under way; who comes meanwhile comes after it.")
     waiting = unserved_shards(platform)
     if not waiting:
         return dg.SkipReason("Every shard with people has a published generation.")
@@ -73,6 +77,8 @@ def catalogue_changes(
 ) -> dg.RunRequest | dg.SkipReason:
     """Names, genres or contents in the catalogue changed: embed what says something else now. The
     refresh takes the changes off the log; what a failed run leaves is asked for again each hour."""
+    if under_way(context, embed_catalogue.name):
+        return dg.SkipReason(_EMBEDDING)
     changed = changed_types(platform)
     if not changed:
         return dg.SkipReason("No text of the catalogue changed since it was embedded.")
@@ -99,6 +105,8 @@ def waiting_texts(
     context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
 ) -> dg.RunRequest | dg.SkipReason:
     """A provider is expected back, or a budget: embed the texts that waited for it."""
+    if under_way(context, embed_catalogue.name):
+        return dg.SkipReason(_EMBEDDING)
     waiting = waiting_types(platform)
     if not waiting:
         return dg.SkipReason("No text waits whose time to try again has come.")

@@ -21,7 +21,9 @@ def platform(databases: Databases) -> Platform:
 
 
 def _tick(sensor, platform: Platform):
-    return sensor(dg.build_sensor_context(resources={"platform": platform}))
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance, resources={"platform": platform})
+        return sensor(context)
 
 
 def _settled(platform: Platform) -> dict[str, int]:

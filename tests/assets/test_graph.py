@@ -7,7 +7,7 @@ import pytest
 from seda.database.arrays import unpack
 from seda.database.regions import Region
 from seda.experiments.assignment import arm_of
-from seda.experiments.canaries import start_canary
+from seda.experiments.canaries import promote_canary, serving_experiment, start_canary
 from seda.privacy.files import unclassified_files
 from seda.privacy.residency import scan
 from seda.recommender.ranking import contributions_of, linear_weights, score_of
@@ -215,7 +215,9 @@ def test_one_partition_can_be_run_alone_and_moves_no_other(world: World) -> None
 
 def test_people_without_lists_set_off_one_run(world: World) -> None:
     assert unserved_shards(world.platform) == {}
-    context = dg.build_sensor_context(resources={"platform": world.platform})
+    context = dg.build_sensor_context(
+        instance=world.instance, resources={"platform": world.platform}
+    )
     assert isinstance(unserved_people(context), dg.SkipReason)
     with world.platform.databases[Region.EU].transaction() as connection:
         connection.execute("delete from seda.generation_pointer where shard = 'eu-00'")
@@ -312,6 +314,36 @@ def _shards_of(world: World, people: set) -> int:
     """How many shards these people of the global region are in."""
     buckets = dict(_rows(world, "select id, bucket from seda.users"))
     return len({(buckets[each] + 1) * 8 - 1 >> 6 for each in people})
+
+
+def test_a_promotion_during_the_night_takes_no_list_from_anybody(world: World) -> None:
+    database = world.platform.databases[Region.GLOBAL]
+    with database.transaction() as connection:
+        if serving_experiment(connection) is None:
+            register(connection, ModelVersion(BLEND, "popular-1", "linear", {"popularity": 1}), {})
+            start_canary(connection, "popular-1", share=0.1, actor="test",
+                         now=world.platform.now())  # fmt: skip
+    assert materialize_graph(
+        world.platform, world.instance, only=["ranked_recommendations"]
+    ).success
+    with database.transaction() as connection:
+        promote_canary(connection, actor="test", reason="x", now=world.platform.now())
+    published = ["recommendations", "mv_user_top_candidates"]
+    assert materialize_graph(world.platform, world.instance, only=published).success
+    # What the night had ranked is served, to both arms; the canary's people keep their version.
+    arms = (
+        "select distinct p.arm, g.model_version from seda.generation_pointer p "
+        "join seda.generations g using (generation) order by 1"
+    )
+    (_, canary), (_, before) = _rows(world, arms)
+    assert canary == "popular-1"
+    assert before != "popular-1"
+    assert materialize_graph(
+        world.platform, world.instance, only=["ranked_recommendations", *published]
+    ).success
+    assert _rows(world, arms) == [("control", "popular-1")]
+    with database.transaction() as connection:
+        assert serving_experiment(connection) is None
 
 
 def test_every_file_that_the_graph_writes_has_a_privacy_class(world: World) -> None:

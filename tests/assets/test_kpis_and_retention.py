@@ -86,6 +86,10 @@ def test_kpis_are_told_beside_their_goals_with_plots(
     assert told["click_through_days"].value.startswith("![figure](data:image/png;base64,")
     for kpi in KPIS:
         assert kpi.definition in told["definitions"].value
+        # From the newest materialisation the UI draws the lineage of columns.
+        made = instance.get_latest_materialization_event(dg.AssetKey(kpi.relation.split(".")))
+        lineage = made.asset_materialization.metadata["dagster/column_lineage"].column_lineage
+        assert set(lineage.deps_by_column) >= {"day", "numerator", "denominator"}
 
 
 def test_a_kpi_is_an_asset_with_its_definition_checks_and_column_lineage(

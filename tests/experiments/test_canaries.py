@@ -1,8 +1,11 @@
 """A canary from its start to its end: legal steps only, one at a time, each of them audited."""
 
 import itertools
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg
 import pytest
@@ -118,6 +121,107 @@ def test_a_promotion_retires_the_control_and_may_be_taken_back_until_it_is_close
     assert close_promoted(connection, now=NOW)
     assert serving_experiment(connection) is None
     start(connection, "new-2")
+
+
+def test_a_promotions_arm_stays_until_every_shard_serves_its_version(database, committing) -> None:
+    shards = [published(database, shard) and shard for shard in ("global-00", "global-01")]
+    start(committing)
+    with committing.transaction():
+        promote_canary(committing, reason="better", **WHO)
+    for number, shard in enumerate(shards):
+        with committing.transaction():
+            assert not close_promoted(committing, now=NOW)
+        assert serving_experiment(committing) is not None
+        night = open_generation(database, shard=shard, model_version="new-1", run_id="run",
+                                data_versions={}, now=NOW)  # fmt: skip
+        load_recommendations(database, night, recommendation_rows())
+        load_cards(database, night, card_rows())
+        publish(database, night, entity_types=("room", "playlist", "artist"), now=NOW)
+        assert len(pointers_of(committing, shard, "canary")) == 3, number
+    with committing.transaction():
+        assert close_promoted(committing, now=NOW)
+    assert pointers_of(committing, shards[0], "canary") == {}
+    _reset(committing)
+
+
+def _reset(connection: psycopg.Connection) -> None:
+    """The registry as the other tests find it."""
+    with connection.transaction():
+        connection.execute("delete from seda.canary_looks")
+        connection.execute("delete from seda.generation_pointer")
+        connection.execute("update seda.model_registry set stage = 'shadow'")
+        connection.execute(
+            "update seda.model_registry set stage = 'active' where version = 'linear-design-1'"
+        )
+
+
+def _at_once(database: RegionalDatabase, *steps: Callable[[psycopg.Connection], object]) -> list:
+    """Each step in a transaction of its own, all at the same time; what became of them."""
+    together = threading.Barrier(len(steps))
+
+    def take(step: Callable[[psycopg.Connection], object]) -> object:
+        with database.connect() as connection:
+            connection.execute("select 1")
+            together.wait(30)
+            try:
+                done = step(connection)
+                connection.commit()
+            except Exception as problem:
+                return problem
+            return done
+
+    with ThreadPoolExecutor(len(steps)) as pool:
+        return list(pool.map(take, steps))
+
+
+def test_of_two_canaries_at_once_one_begins_and_the_other_is_told_of_it(
+    database, committing
+) -> None:
+    for turn in range(5):
+        done = _at_once(database, *(
+            partial(start_canary, version=version, share=0.1, name=f"two-{turn}-{version}", **WHO)
+            for version in ("new-1", "new-2")
+        ))  # fmt: skip
+        (begun,) = [each for each in done if isinstance(each, Experiment)]
+        (refused,) = [each for each in done if isinstance(each, Exception)]
+        assert isinstance(refused, CanaryError)
+        assert f"{begun.canary_version} is a canary here" in str(refused)
+        assert sorted(stages(committing).values()) == ["active", "canary", "shadow"]
+        with committing.transaction():
+            roll_back(committing, reason="x", **WHO)
+
+
+def test_steps_that_meet_leave_one_active_version_and_a_control_that_ranks(
+    database, committing
+) -> None:
+    published(database, "global-02")
+    for turn in range(5):
+        _at_once(
+            database,
+            partial(start_canary, version="new-1", share=0.1, name=f"meets-{turn}", **WHO),
+            partial(promote, name=BLEND, version="new-2", now=NOW),
+        )
+        experiment = serving_experiment(committing)
+        now = stages(committing)
+        assert [each for each, stage in now.items() if stage == "active"] == [
+            experiment.control_version
+        ]
+        # A look that concludes while somebody takes the canary back by hand, or promotes it.
+        leaking = canary_generation(database, "global-02", experiment.name)
+        publish(database, leaking, entity_types=["room"], arm="canary",
+                experiment=experiment.name, now=NOW)  # fmt: skip
+        found = look(database, Counters(), now=NOW)
+        assert found.judgement.rollback
+        done = _at_once(
+            database,
+            lambda _, found=found: conclude(database, found, automatic=True),
+            partial(roll_back, reason="by hand", **WHO),
+        )
+        assert not any(isinstance(each, Exception) and not isinstance(each, CanaryError)
+                       for each in done)  # fmt: skip
+        assert isinstance(done[0], bool), done
+        assert serving_experiment(committing) is None
+        _reset(committing)
 
 
 def test_one_canary_at_a_time_of_a_version_in_shadow_for_five_to_ten_percent(connection) -> None:

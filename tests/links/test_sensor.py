@@ -249,6 +249,8 @@ def test_a_key_of_ninety_days_is_rotated_and_apples_token_renewed(
     check = instance.get_latest_asset_check_evaluation_record
     record = check(dg.AssetCheckKey(TOKENS, "key_is_young"))
     assert record.event.asset_check_evaluation.passed
+    ((noted,),) = world.sql("select count(*) from seda.audit_log where action = 'keys.rotated'")
+    assert noted == 1
     # A value whose key is gone is an alert.
     for path in (tmp_path / "keys").glob("*.key"):
         path.unlink()

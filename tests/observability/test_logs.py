@@ -20,6 +20,9 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
     [
         SUB, SUB.upper(), TOKEN, "ada.lovelace+x@example.co.uk", "cursor=WyJwZXJ.abc.def",
         "Bearer abc123", "postgresql://ada:secret@db/seda", "203.0.113.9",
+        "2001:db8::8a2e:370:7334", "::1", "ada%40example.org",
+        "BQDnb7_ref-resh0token1of2a3provider4without5a6shape", "refresh_token=AQB1x",
+        '"access_token": "AQB2y"',
     ],
 )  # fmt: skip
 def test_what_is_personal_is_blotted_out(personal: str) -> None:
@@ -27,11 +30,23 @@ def test_what_is_personal_is_blotted_out(personal: str) -> None:
     assert text.startswith("before ")
     assert text.endswith(" after")
     for part in personal.replace("=", " ").replace("//", " ").replace("@", " ").split():
-        assert part not in text or part in ("cursor", "Bearer", "postgresql:", "db/seda")
+        assert part not in text or part in (
+            "cursor", "Bearer", "postgresql:", "db/seda", "refresh_token", '"access_token":',
+        )  # fmt: skip
+
+
+def test_of_a_query_the_names_are_left() -> None:
+    path = "GET /links/spotify/callback?code=AQC-1x&state=zz%2F9&email=ada HTTP/1.1 failed"
+    assert scrub(path) == (
+        "GET /links/spotify/callback?code=[…]&state=[…]&email=[…] HTTP/1.1 failed"
+    )
 
 
 def test_harmless_texts_stay_as_they_are() -> None:
-    text = "the genre list failed: QueryCanceledError at 12:30, version 0.12.1, 503"
+    text = (
+        "the genre list failed: QueryCanceledError at 12:30:05, version 0.12.1, 503; tokens: 5, "
+        "state: pending, seda.links.syncing: a look; every 1:2:3, why?"
+    )
     assert scrub(text) == text
 
 

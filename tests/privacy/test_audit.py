@@ -86,10 +86,37 @@ def test_a_log_that_was_cut_or_made_anew_does_not_fit_its_head(
     note(world, 5)
     with places.databases[Region.GLOBAL].transaction() as connection:
         keep_head(connection, places.storages[Region.GLOBAL])
+    # By who owns the database, and knows where else the last row stands.
     as_owner(world, "delete from seda.audit_log where id >= 4")
+    as_owner(world, "update seda.audit_head h set id = a.id, hash = a.hash from seda.audit_log a "
+                    "where a.id = 3")  # fmt: skip
     assert first_broken(places) == (5, "it is gone or another than when the head was kept")
     note(world, 5)
     assert first_broken(places) == (5, "it is gone or another than when the head was kept")
+
+
+@pytest.mark.parametrize("cut", ["where id >= 4", ""])
+def test_rows_cut_off_the_end_are_missed_at_once_and_for_good(
+    world: World, places: Places, cut: str
+) -> None:
+    note(world, 5)
+    as_owner(world, f"delete from seda.audit_log {cut}")
+    assert first_broken(places) == (5, "the log does not end with the row that was written last")
+    note(world)
+    broken = first_broken(places)
+    assert broken is not None
+    assert broken[0] == 6
+
+
+def test_it_is_not_emptied_either(world: World) -> None:
+    note(world)
+    with pytest.raises(psycopg.errors.DatabaseError, match="append-only"):
+        world.sql("truncate seda.audit_log")
+    with world.as_person(None, "service_role") as connection:
+        for statement in ("truncate seda.audit_log", "delete from seda.audit_head",
+                          "update seda.audit_head set id = 0"):  # fmt: skip
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(statement)
 
 
 def test_retention_cuts_the_oldest_rows_and_the_rest_still_holds(

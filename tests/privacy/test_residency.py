@@ -1,12 +1,20 @@
 """Who lives in the EU has nothing outside of it: refused when written, found where it got in."""
 
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import numpy as np
 import psycopg
 import pytest
 
-from seda.database.regions import Region
+from seda.database.identifiers import ids_of
+from seda.database.regions import Databases, Region
+from seda.people.residence import EEA
 from seda.privacy.erasure import Places
 from seda.privacy.residency import scan
+from seda.publishing.generations import load_recommendations, open_generation
+from tests.publishing.publishing_world import recommendation_rows
 from tests.serving.serving_world import World
 
 EU, GLOBAL = Region.EU, Region.GLOBAL
@@ -26,12 +34,59 @@ EU, GLOBAL = Region.EU, Region.GLOBAL
         "insert into seda.activity_counts (user_id, entity_type, entity_id, source, period, plays) "
         "values ({}, 'artist', gen_random_uuid(), 'seda', '2026-11-01', 1)",
         "insert into seda.user_profiles (user_id) values ({})",
+        "insert into seda.privacy_jobs (user_id, kind) values ({}, 'export')",
+        "insert into seda.tombstones (user_id, scope) values ({}, 'imports')",
+        "insert into seda.embeddings_audit (entity_uuid, entity_type, provider, model, dim, "
+        "version, computed_at) values ({}, 'user', 'local', 'm', 4, '1', now())",
+        "copy seda.social_events (event_id, user_id, kind, entity_type, entity_id, occurred_at) "
+        "from program 'printf \"%s\\t%s\\tjoin\\troom\\t%s\\tnow\\n\" {0} {0} {0}'",
     ],
 )
 def test_a_row_of_somebody_of_the_other_region_is_refused(world: World, insert: str) -> None:
     ada = world.person("Ada", EU)
     with pytest.raises(psycopg.DatabaseError):
         world.sql(insert.format(f"'{ada.id}'"))
+
+
+def test_a_row_does_not_change_hands_into_the_other_region(world: World) -> None:
+    ada, ben = world.person("Ada", EU), world.person("Ben")
+    world.sql("insert into seda.event_receipts (event_id, user_id, body_hash) "
+              "values (gen_random_uuid(), %s, 'x')", ben.id)  # fmt: skip
+    for statement in ("update seda.event_receipts set user_id = %s",
+                      "update seda.users set id = %s"):  # fmt: skip
+        with pytest.raises(psycopg.DatabaseError):
+            world.sql(statement, ada.id)
+
+
+def test_lists_of_somebody_of_the_other_region_are_not_loaded(world: World) -> None:
+    ada, database = world.person("Ada", EU), world.databases[GLOBAL]
+    generation = open_generation(
+        database, shard="global-00", model_version="m", run_id=None, data_versions={},
+        now=datetime.now(UTC),
+    )  # fmt: skip
+    rows = recommendation_rows()
+    hers = replace(rows, user_ids=ids_of([ada.id] * len(rows.ids)))
+    with pytest.raises(psycopg.DatabaseError, match="other region"):
+        load_recommendations(database, generation, hers)
+
+
+def test_who_lives_in_a_country_of_the_eea_is_in_no_row_outside_of_it(databases: Databases) -> None:
+    insert = "insert into seda.users (country) values (%s)"
+    for region, country in ((EU, "PT"), (EU, "US"), (GLOBAL, "US")):
+        with databases[region].transaction() as connection:
+            connection.execute(insert, [country])
+    for statement in (insert, "update seda.users set country = %s"):
+        with (
+            databases[GLOBAL].connect() as connection,
+            pytest.raises(psycopg.errors.CheckViolation) as caught,
+        ):
+            connection.execute(statement, ["PT"])
+        assert caught.value.diag.constraint_name == "users_residence"
+    with databases[GLOBAL].transaction() as connection:
+        ((definition,),) = connection.execute(
+            "select pg_get_constraintdef(oid) from pg_constraint where conname = 'users_residence'"
+        )
+    assert set(re.findall(r"'([A-Z]{2})'", definition)) == EEA
 
 
 def test_friendships_cross_by_pseudonym_and_nothing_else_does(world: World, places: Places) -> None:
@@ -57,15 +112,19 @@ def test_friendships_cross_by_pseudonym_and_nothing_else_does(world: World, plac
 
 def test_what_got_in_all_the_same_is_found(world: World, places: Places) -> None:
     ada, ben = world.person("Ada", EU), world.person("Ben")
+    # As from before the constraint.
+    world.sql("alter table seda.users drop constraint if exists users_residence")
     world.sql("update seda.users set country = 'PT' where id = %s", ben.id)
     world.sql("set session_replication_role = replica")
     world.sql("insert into seda.user_profiles (user_id) values (%s)", ada.id)
     world.sql("set session_replication_role = origin")
     ids = np.frombuffer(ada.id.bytes + ben.id.bytes, np.uint8).reshape(2, 16)
     places.storages[GLOBAL].put_arrays("interaction_matrices/global", {"user_ids/array": ids})
+    places.storages[GLOBAL].put_bytes("notes.txt", b"no matrix")
     found = {(each.region, each.where, each.count) for each in scan(places.databases,
                                                                     places.storages)}  # fmt: skip
     places.storages[GLOBAL].delete("interaction_matrices/global")
+    places.storages[GLOBAL].delete("notes.txt")
     assert found == {
         (GLOBAL, "user_profiles", 1),
         (GLOBAL, "users", 1),

@@ -6,15 +6,17 @@ import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
-from seda.errors import SedaError
+from seda.errors import LostSecretError, SedaError
 from seda.privacy.keys import (
     ForeignCiphertextError,
     KeyProvider,
@@ -195,3 +197,70 @@ def test_a_service_that_does_not_answer_is_said_so() -> None:
     )  # fmt: skip
     with pytest.raises(UnusableKeyStoreError, match="KMS refuses describe_key"):
         Vault(AwsKms(client, "alias/x")).seal(SecretStr(CANARY), **HOME)
+
+
+def test_what_seals_is_at_hand_before_there_is_anything_to_seal(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    vault = Vault(LocalKeys(folder))
+    seal = vault.sealing(**HOME)
+    folder.rename(tmp_path / "away")
+    sealed = seal(SecretStr(CANARY))
+    (tmp_path / "away").rename(folder)
+    assert vault.unseal(sealed, **HOME).get_secret_value() == CANARY
+
+
+def test_what_is_lost_is_told_from_what_does_not_open_now(tmp_path: Path) -> None:
+    vault = Vault(LocalKeys(tmp_path / "keys"))
+    sealed = vault.seal(SecretStr(CANARY), **HOME)
+    old = vault.keys.current().key_id
+    key = tmp_path / "keys" / f"{old}.key"
+    for harm in (lambda: key.chmod(0o640), lambda: key.rename(key.with_suffix(".moved"))):
+        harm()
+        with pytest.raises(SedaError) as caught:
+            vault.unseal(sealed, **HOME)
+        assert not isinstance(caught.value, LostSecretError)
+    key.with_suffix(".moved").rename(key)
+    key.chmod(0o600)
+    with pytest.raises(LostSecretError):
+        vault.unseal(sealed[:-1], **HOME)
+    vault.keys.rotate(datetime.now(UTC))
+    vault.keys.retire(old)
+    with pytest.raises(LostSecretError):
+        vault.unseal(sealed, **HOME)
+
+
+class Strict:
+    """A client that refuses a disabled key, as KMS does and the stand-in does not."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, operation: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            if operation in ("generate_data_key", "decrypt"):
+                described = self._client.describe_key(KeyId=arguments["KeyId"])
+                if not described["KeyMetadata"]["Enabled"]:
+                    raise ClientError({"Error": {"Code": "DisabledException"}}, operation)
+            return getattr(self._client, operation)(**arguments)
+
+        return call
+
+
+def test_a_key_that_is_disabled_elsewhere_is_followed_and_not_called_lost(
+    kms_url: str, tmp_path: Path
+) -> None:
+    client = boto3.client(
+        "kms", region_name="eu-central-1", endpoint_url=kms_url,
+        aws_access_key_id="test", aws_secret_access_key="test",
+    )  # fmt: skip
+    one, other = (AwsKms(Strict(client), f"alias/{tmp_path.name}") for _ in range(2))
+    old = one.rotate(datetime.now(UTC)).key_id
+    vault = Vault(one)
+    sealed = vault.seal(SecretStr(CANARY), **HOME)
+    other.rotate(datetime.now(UTC))
+    other.retire(old)
+    # It remembers the old key for a minute, which is refused by now.
+    assert vault_key(vault.seal(SecretStr(CANARY), **HOME)) == other.current().key_id
+    with pytest.raises(RetiredKeyError) as caught:
+        vault.unseal(sealed, **HOME)
+    assert not isinstance(caught.value, LostSecretError)  # it can be enabled again

@@ -15,7 +15,7 @@ from seda.feedback.events import PAST
 from seda.privacy.datamap import data_map
 from seda.retention.day_partitions import AHEAD, drop_days, make_days_ahead
 from seda.retention.lists import drop_unread_lists
-from seda.retention.streams import Stream, streams
+from seda.retention.streams import UNSWEPT, Stream, streams
 from seda.retention.sweeping import sweep
 from seda.settings import REPOSITORY, Settings
 from serving.recommended import KEPT
@@ -291,3 +291,28 @@ def test_every_stream_names_a_table_and_a_moment_of_it() -> None:
     for stream in STREAMS.values():
         assert isinstance(stream, Stream)
         assert stream.moment in data_map()[stream.table]
+
+
+def test_every_relation_is_swept_or_says_why_it_is_not() -> None:
+    said = [name for names in UNSWEPT.values() for name in names.split()]
+    assert len(said) == len(set(said))
+    assert set(said).isdisjoint(STREAMS)
+    assert set(said) | set(STREAMS) == set(data_map())
+
+
+def test_looks_at_canaries_and_files_made_again_go_in_time(store: Store) -> None:
+    store.sql("insert into seda.model_registry (name, version, kind) "
+              "values ('blend', 'swept-1', 'linear')")  # fmt: skip
+    store.add("experiments", name="e", model="blend", control_version="linear-design-1",
+              canary_version="swept-1", share=0.1, started_at=NOW)  # fmt: skip
+    for age in (399, 401):
+        store.add("canary_looks", experiment="e", looked_at=NOW - age * DAY, decision="pass",
+                  gates="[]")  # fmt: skip
+        store.add("stale_artefacts", key="k", job_id=uuid4(), listed_at=NOW - 500 * DAY,
+                  remade_at=NOW - age * DAY)  # fmt: skip
+    store.add("stale_artefacts", key="waits", job_id=uuid4(), listed_at=NOW - 500 * DAY)
+    assert (store.sweep("canary_looks"), store.sweep("stale_artefacts")) == (1, 1)
+    assert store.sql("select count(*) from seda.stale_artefacts") == [(2,)]
+    store.sql("delete from seda.canary_looks; delete from seda.experiments; "
+              "delete from seda.model_registry where version = 'swept-1'; "
+              "delete from seda.stale_artefacts")  # fmt: skip

@@ -7,18 +7,30 @@ import traceback
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import sentry_sdk
+from pydantic import SecretStr
 
 from seda.database.regions import Region
 from seda.links.apple import DEVELOPER_TOKEN, developer_token
-from seda.links.connector import Trouble
+from seda.links.connector import Provider, Tokens, Trouble
+from seda.links.imports import apply_staged
+from seda.links.opening import open_connectors
+from seda.links.syncing import link_place, sync_due
 from seda.observability.logs import JsonFormatter
 from seda.privacy.export import export_zip
 from seda.privacy.keys import ForeignCiphertextError
-from seda.privacy.sealed_columns import KeyInUseError, key_counts, retire_key, rewrap_values
+from seda.privacy.sealed_columns import (
+    BATCH,
+    KeyInUseError,
+    key_counts,
+    retire_key,
+    rewrap_values,
+    rotate_key,
+)
 from tests.embeddings.mock_server import mock_server, mock_service
 from tests.links.test_connectors import apple_session, consent
 from tests.observability.sentry_server import sentry_envelopes
@@ -63,6 +75,12 @@ async def test_a_session_at_apple_is_read_once_and_nothing_of_it_is_kept(
     )
     assert short.status_code == 422
     assert "canary-short" not in short.text
+    for odd in ("canary-header\r\nx-evil: 1 0123456789", "canary-ü" + "0" * 20):
+        refused = await linked.api.call(
+            "POST", "/links/apple/session-import", ada, json={"user_token": odd}
+        )
+        assert refused.status_code == 422
+        assert "canary" not in refused.text
 
 
 async def test_no_secret_of_a_link_is_in_database_logs_or_answers(
@@ -177,11 +195,12 @@ async def test_keys_rotate_while_people_link_and_old_ones_retire_when_nothing_ne
 ) -> None:
     ada, ben, cleo = (world.person(name) for name in ("Ada", "Ben", "Cleo"))
     database, vault = world.databases[Region.GLOBAL], linked.vault
+    by: dict[str, Any] = {"actor": "test", "now": datetime.now(UTC)}
     for who in (ada, ben):
         await linked.link(who, "youtube")
     address = await linked.begin(cleo, "youtube")
     old = vault.keys.current().key_id
-    new = vault.keys.rotate(datetime.now(UTC)).key_id
+    new = rotate_key([database], vault, **by).key_id
     assert (await linked.back(cleo, "youtube", **consent(address))).status_code == 200
     with database.transaction() as connection:
         assert key_counts(connection) == {old: 2, new: 1}
@@ -190,20 +209,108 @@ async def test_keys_rotate_while_people_link_and_old_ones_retire_when_nothing_ne
     with database.transaction() as connection:
         assert key_counts(connection) == {old: 1, new: 2}
     with pytest.raises(KeyInUseError, match="still wraps 1 values"):
-        retire_key([database], vault, old)
+        retire_key([database], vault, old, **by)
     with pytest.raises(KeyInUseError, match="rotate"):
-        retire_key([database], vault, new)
+        retire_key([database], vault, new, **by)
     assert rewrap_values(database, vault, most=1).values == 1
     assert rewrap_values(database, vault).values == 0
-    retire_key([database], vault, old)
+    retire_key([database], vault, old, **by)
+    assert world.sql("select actor, action, subject from seda.audit_log order by id") == [
+        ("test", "keys.rotated", new), ("test", "keys.retired", old),
+    ]  # fmt: skip
     linked.sync(later=timedelta(days=2))
     assert {
         each["state"] for who in (ada, cleo) for each in (await linked.links(who)).values()
     } == {"linked"}
-    # A key that is gone with what it wrapped: a clear state, not an error.
+    # A key that is not where it was: a clear state, not an error, and back with its backup.
     path = Path(linked.settings.home_directory()) / "keys" / f"{new}.key"
     vault.keys.rotate(datetime.now(UTC))
-    path.unlink()
+    path.rename(path.with_suffix(".elsewhere"))
     assert rewrap_values(database, vault).unreadable == 3
     linked.sync(later=timedelta(days=4))
+    link = (await linked.links(ada))["youtube"]
+    assert (link["state"], link["problem"]) == ("waiting", "locked")
+    assert "try again" in link["message"]
+    path.with_suffix(".elsewhere").rename(path)
+    linked.sync(later=timedelta(days=5))
+    assert (await linked.links(ada))["youtube"]["state"] == "linked"
+    # A key that was destroyed with what it wrapped: the person links again.
+    vault.keys.retire(vault.keys.current().key_id)
+    linked.sync(later=timedelta(days=7))
     assert (await linked.links(ada))["youtube"]["state"] == "revoked"
+
+
+async def test_keys_that_cannot_be_used_cost_nobody_their_link(
+    linked: Linked, world: World
+) -> None:
+    people = [world.person(name) for name in ("Ada", "Ben", "Cleo", "Dan")]
+    for who in people:
+        await linked.link(who)
+    before = [linked.token(who) for who in people]
+    (key,) = (Path(linked.settings.home_directory()) / "keys").glob("*.key")
+    key.chmod(0o644)
+    linked.mock.steer("DELETE", "/spotify/control/requests")
+    report, _ = linked.sync()
+    # After three it is not theirs: the others are not even told of it.
+    assert (report.read, dict(report.troubles)) == (0, {Trouble.LOCKED: 3})
+    states = world.sql("select state from seda.linked_accounts order by 1")
+    assert states == [("pending",), ("waiting",), ("waiting",), ("waiting",)]
+    # The provider, which would have replaced the tokens, was not asked.
+    assert linked.mock.steer("GET", "/spotify/control/requests") == []
+    assert [linked.token(who) for who in people] == before
+    refused = await linked.api.call("POST", "/links/spotify", people[0])
+    assert (refused.status_code, refused.json()["code"]) == (503, "provider_unavailable")
+    assert "local-" not in refused.text
+    key.chmod(0o600)
+    assert linked.sync(later=timedelta(hours=1))[0].read == 4
+
+
+async def test_a_rotation_while_a_provider_is_asked_loses_no_token(
+    linked: Linked, world: World
+) -> None:
+    ada, database = world.person("Ada"), world.databases[Region.GLOBAL]
+    await linked.link(ada)
+    connector = open_connectors(linked.settings)[Provider.SPOTIFY]
+
+    class Slow:
+        """Everything is wrapped anew between the provider's answer and ours to it."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(connector, name)
+
+        def refresh(self, token: SecretStr) -> Tokens:
+            renewed = connector.refresh(token)
+            linked.vault.keys.rotate(datetime.now(UTC))
+            assert rewrap_values(database, linked.vault).values == 1
+            return renewed
+
+    report = sync_due(
+        database, {Provider.SPOTIFY: Slow()}, linked.vault, now=linked.now,  # type: ignore[dict-item]
+    )  # fmt: skip
+    assert report.read == 1
+    apply_staged(database, now=linked.now)
+    assert linked.sync(later=timedelta(days=2))[0].read == 1
+    assert (await linked.links(ada))["spotify"]["state"] == "linked"
+
+
+def test_values_that_nothing_opens_keep_no_other_one_from_a_new_key(
+    linked: Linked, world: World
+) -> None:
+    database, vault = world.databases[Region.GLOBAL], linked.vault
+    world.sql("insert into seda.users (id) select md5(n::text)::uuid from generate_series(1, %s) n",
+              BATCH + 1)  # fmt: skip
+    world.sql(
+        "insert into seda.linked_accounts (user_id, provider, refresh_token_encrypted) "
+        "select id, 'spotify', %s from seda.users", b"S1\x05other\xff\xfe",
+    )  # fmt: skip
+    last = max(user for (user,) in world.sql("select id from seda.users"))
+    sealed = vault.seal(SecretStr("canary"), **link_place(last, "spotify"))
+    world.sql(
+        "update seda.linked_accounts set refresh_token_encrypted = %s where user_id = %s",
+        sealed, last,
+    )  # fmt: skip
+    vault.keys.rotate(datetime.now(UTC))
+    done = rewrap_values(database, vault, most=5)
+    assert (done.values, done.unreadable) == (1, BATCH)
+    with database.transaction() as connection:
+        assert key_counts(connection)["other"] == BATCH

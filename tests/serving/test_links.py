@@ -1,6 +1,9 @@
 """Linking through the API, against the stand-ins of the providers over real HTTP."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from seda.database.regions import Region
-from seda.links.connector import Provider, Trouble
+from seda.links.connector import Connector, Provider, Summary, Trouble
 from seda.links.opening import open_connectors
 from seda.links.syncing import due_accounts, sync_due
 from seda.sandbox.mock_providers.listeners import account_of, sandbox_artists
@@ -122,6 +125,40 @@ async def test_states_count_once_for_who_began_and_for_ten_minutes(
     assert world.sql("select 1 from seda.link_attempts") == []
 
 
+async def test_a_browser_comes_back_with_the_state_it_began_with_and_each_parameter_once(
+    linked: Linked, world: World
+) -> None:
+    ada = world.person("Ada")
+    cookies, backs = [], []
+    for provider in ("spotify", "youtube"):
+        answer = await linked.api.call("POST", f"/links/{provider}", ada)
+        assert answer.headers["cache-control"] == "no-store"
+        linked.api.client.cookies.clear()
+        cookies.append(answer.headers["set-cookie"].partition(";")[0])
+        backs.append(consent(answer.json()["authorize_url"]))
+    # Another browser of hers, that began with another state: its cookie does not carry this one.
+    other = await linked.api.call("POST", "/links/spotify", world.person("Eve"))
+    linked.api.client.cookies.clear()
+    eve = other.headers["set-cookie"].partition(";")[0]
+    for cookie, status in ((eve, 400), (cookies[1], 401)):
+        answer = await linked.api.client.get(
+            "/links/spotify/callback", params=backs[0], headers={"cookie": cookie}
+        )
+        assert answer.status_code == status, answer.text
+    for name in ("state", "code", "x"):
+        params = [*backs[0].items(), (name, "1"), (name, "2")]
+        answer = await linked.api.client.get(
+            "/links/spotify/callback", params=params, headers={"cookie": cookies[0]}
+        )
+        assert (answer.status_code, answer.json()["code"]) == (400, "repeated_parameter")
+        assert backs[0]["code"] not in answer.text
+    # None of it cost her the attempt.
+    done = await linked.api.client.get(
+        "/links/spotify/callback", params=backs[0], headers={"cookie": cookies[0]}
+    )
+    assert (done.status_code, done.headers["cache-control"]) == (200, "no-store")
+
+
 async def test_fuzzed_callbacks_are_refused_and_say_nothing(linked: Linked, world: World) -> None:
     ada = world.person("Ada")
     address = await linked.begin(ada)
@@ -157,13 +194,14 @@ async def test_what_a_provider_does_is_a_state_that_passes_or_asks_to_link_again
     ada = world.person("Ada")
     await linked.link(ada)
     linked.mock.set_profile("spotify", rate_limit_rate=1, retry_after_seconds=120)
+    before = linked.now
     report, _ = linked.sync()
     assert dict(report.troubles) == {Trouble.RATE_LIMITED: 1}
     link = (await linked.links(ada))["spotify"]
     assert (link["state"], link["problem"]) == ("waiting", "rate_limited")
     assert "try again" in link["message"]
-    wait = datetime.fromisoformat(link["next_sync_at"]) - linked.now
-    assert timedelta(seconds=120) <= wait <= timedelta(seconds=133)
+    after = datetime.fromisoformat(link["next_sync_at"])
+    assert before + timedelta(seconds=120) <= after <= linked.now + timedelta(seconds=133)
     # Retried before its time only by the person, and not in a loop.
     assert linked.sync()[0].read == 0
     assert (await linked.api.call("POST", "/links/spotify/sync", ada)).status_code == 409
@@ -216,6 +254,44 @@ async def test_a_killed_look_is_taken_up_when_its_lease_ends(linked: Linked, wor
     world.sql("update seda.linked_accounts set next_sync_at = %s", linked.now)
     assert linked.sync(later=timedelta(minutes=6))[0].read == 0
     assert world.sql("select * from seda.activity_counts order by entity_id") == first
+
+
+class Peculiar:
+    """A provider's connector, of which one call is not what it was written for."""
+
+    def __init__(self, connector: Connector, **instead: Callable[..., Any]) -> None:
+        self._connector, self._instead = connector, instead
+
+    def __getattr__(self, name: str) -> Any:
+        return self._instead.get(name) or getattr(self._connector, name)
+
+
+async def test_an_account_that_breaks_a_look_keeps_no_other_one_waiting(
+    linked: Linked, world: World
+) -> None:
+    people = [world.person(name) for name in ("Ada", "Ben", "Cleo")]
+    for who in people:
+        await linked.link(who, "youtube", who.name.lower())
+    connector = open_connectors(linked.settings)[Provider.YOUTUBE]
+    seen: list[object] = []
+
+    def summary(access: SecretStr, marks: Mapping[str, Any]) -> Summary:
+        seen.append(access)
+        if len(seen) == 1:
+            raise TypeError("'NoneType' object is not iterable")
+        if len(seen) == 2:  # of what no database keeps
+            return replace(connector.summary(access, marks), marks={"x": "\0"})
+        return connector.summary(access, marks)
+
+    report = sync_due(
+        world.databases[Region.GLOBAL],
+        {Provider.YOUTUBE: Peculiar(connector, summary=summary)},  # type: ignore[dict-item]
+        linked.vault, now=linked.now,
+    )  # fmt: skip
+    assert (report.read, dict(report.troubles)) == (1, {Trouble.UNREADABLE: 2})
+    problems = world.sql("select problem from seda.linked_accounts order by 1")
+    assert problems == [("unreadable",), ("unreadable",), (None,)]
+    assert linked.sync(later=timedelta(hours=1))[0].read == 2
 
 
 async def test_a_pass_that_takes_too_long_leaves_the_rest_to_the_next(
