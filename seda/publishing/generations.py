@@ -217,10 +217,8 @@ def _load(
             counts += np.bincount(block.codes(), minlength=len(ENTITY_TYPES))
         partitions.index_as_parent(connection, table, generation)
         partitions.analyse(connection, table, generation)
-        # Of who was deleted while the lists were computed, none is ever served; and nobody's lists
-        # are in a region that they do not live in.
+        # Of who was deleted while the lists were computed, none is ever served.
         connection.execute("select seda.forget_gone(%s)", [child])
-        connection.execute("select seda.refuse_foreign_lists(%s)", [child])
         partitions.attach(connection, table, generation, patience)
         by_type = dict(zip(ENTITY_TYPES, counts.tolist(), strict=True))
         updated = connection.execute(

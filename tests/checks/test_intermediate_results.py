@@ -211,8 +211,8 @@ def test_nothing_is_ranked_or_published_from_candidates_that_are_not_sound(night
     assert set(failed) == {"contents"}
     said = failed["contents"].metadata
     assert said["failed"].value == 1
-    where = f"| {TWICE} | global | 1 | repeated_pairs 1, place {SHARD}, entity_type artist |"
-    assert where in said["what_failed"].value
+    for row in (f"| {TWICE} | global | 1 |", f"| 1 | {SHARD} | artist |"):
+        assert row in said["what_failed"].value
     started = {event.step_key for event in result.all_events if event.is_step_start}
     assert started == {"check_candidate_sets"}
     assert served == (pointers, before)

@@ -167,7 +167,8 @@ def test_a_run_that_fails_on_a_row_puts_nothing_of_it_into_dagsters_storage(
     ((sealed,),) = world.sql("select refresh_token_encrypted::text from seda.linked_accounts")
     # The refused row stands in what Postgres says about it.
     world.sql(
-        "alter table seda.linked_accounts add constraint refused check (last_synced_at is null)"
+        "alter table seda.linked_accounts add constraint refused "
+        "check (last_synced_at is null and problem is null)"
     )
     assert not run(platform, instance).success
     world.sql("alter table seda.linked_accounts drop constraint refused")

@@ -1,20 +1,15 @@
 """Who lives in the EU has nothing outside of it: refused when written, found where it got in."""
 
 import re
-from dataclasses import replace
-from datetime import UTC, datetime
 
 import numpy as np
 import psycopg
 import pytest
 
-from seda.database.identifiers import ids_of
 from seda.database.regions import Databases, Region
 from seda.people.residence import EEA
 from seda.privacy.erasure import Places
 from seda.privacy.residency import scan
-from seda.publishing.generations import load_recommendations, open_generation
-from tests.publishing.publishing_world import recommendation_rows
 from tests.serving.serving_world import World
 
 EU, GLOBAL = Region.EU, Region.GLOBAL
@@ -56,18 +51,6 @@ def test_a_row_does_not_change_hands_into_the_other_region(world: World) -> None
                       "update seda.users set id = %s"):  # fmt: skip
         with pytest.raises(psycopg.DatabaseError):
             world.sql(statement, ada.id)
-
-
-def test_lists_of_somebody_of_the_other_region_are_not_loaded(world: World) -> None:
-    ada, database = world.person("Ada", EU), world.databases[GLOBAL]
-    generation = open_generation(
-        database, shard="global-00", model_version="m", run_id=None, data_versions={},
-        now=datetime.now(UTC),
-    )  # fmt: skip
-    rows = recommendation_rows()
-    hers = replace(rows, user_ids=ids_of([ada.id] * len(rows.ids)))
-    with pytest.raises(psycopg.DatabaseError, match="other region"):
-        load_recommendations(database, generation, hers)
 
 
 def test_who_lives_in_a_country_of_the_eea_is_in_no_row_outside_of_it(databases: Databases) -> None:

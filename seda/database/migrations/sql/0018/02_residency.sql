@@ -1,5 +1,6 @@
 -- Nobody lives in two regions, in any table: not by an insert, and not by a change of whose row it
--- is. Tables that refer to users need none of this. Lists come by the partition, see below.
+-- is. Tables that refer to users need none of this. Lists come by the partition, and are inspected
+-- before they are served (no_cross_region_row).
 create function seda.refuse_foreign_entity() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -28,23 +29,7 @@ create or replace trigger refuse_foreigners before insert or update of id on sed
 create trigger refuse_foreigners before insert or update of entity_uuid on seda.embeddings_audit
     for each row when (new.entity_type = 'user') execute function seda.refuse_foreign_entity();
 
--- A freshly loaded partition of lists, before it is attached.
-create function seda.refuse_foreign_lists(lists regclass) returns void
-language plpgsql security definer set search_path = '' as $$
-declare
-    foreign_people boolean;
-begin
-    execute format('select exists (select from (select distinct user_id from %s) p
-        join seda.region_directory d on d.user_id = p.user_id
-        where d.region <> seda.database_region())', lists) into foreign_people;
-    if foreign_people then
-        raise exception 'the person lives in the other region' using errcode = 'SD002';
-    end if;
-end
-$$;
-revoke execute on function seda.refuse_foreign_entity(), seda.refuse_foreign_lists(regclass)
-    from public;
-grant execute on function seda.refuse_foreign_lists(regclass) to service_role;
+revoke execute on function seda.refuse_foreign_entity() from public;
 
 -- Who lives in the European Economic Area (seda/people/residence.py) is not in the global database.
 alter table seda.users add constraint users_residence check (

@@ -4,7 +4,6 @@ alter table seda.linked_accounts drop constraint linked_accounts_problem_check,
         'rate_limited', 'unavailable', 'refused', 'unreadable', 'revoked'));
 
 alter table seda.users drop constraint users_residence;
-drop function seda.refuse_foreign_lists(regclass);
 drop trigger refuse_foreigners on seda.embeddings_audit;
 drop trigger refuse_foreigners on seda.privacy_jobs;
 drop trigger refuse_foreigners on seda.tombstones;
