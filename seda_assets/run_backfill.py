@@ -160,6 +160,10 @@ def _covered(run: PlannedRun) -> str:
     return f"shard {first}" if first == last else f"shards {first} to {last}"
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -169,7 +173,8 @@ def _tell(backfill: Backfill) -> None:
     for reason in backfill.reasons:
         _say(f"- {reason}")
     names = sorted(key.to_user_string() for key in backfill.shared | backfill.by_shard)
-    _say(f"To be computed for {len(backfill.shards)} shards: {', '.join(names)}.")
+    shards = f" for {_counted(len(backfill.shards), 'shard')}" if backfill.shards else ""
+    _say(f"To be computed{shards}: {', '.join(names)}.")
 
 
 def main() -> int:
@@ -190,13 +195,14 @@ def main() -> int:
         if asked.dry_run:
             return 0
         if asked.ui is not None:
-            id = launch(backfill, asked.ui, f"Backfill of {len(backfill.shards)} shards")
+            title = f"Backfill of {_counted(len(backfill.shards), 'shard')}"
+            id = launch(backfill, asked.ui, title)
             _say(f"Dagster runs it: http://127.0.0.1:{asked.ui}/runs/b/{id}")
             return 0
         told = run_backfill(platform, instance, backfill)
     for run, problem in told.failed:
         sys.stderr.write(f"Failed for {_covered(run)}: {problem}\n")
-    _say(f"{len(told.done)} runs done, {len(told.failed)} failed.")
+    _say(f"{_counted(len(told.done), 'run')} done, {len(told.failed)} failed.")
     return 0 if told.success else 1
 
 

@@ -37,12 +37,17 @@ def _at(
     return schedule
 
 
+def nightly_at(cron: str) -> dg.ScheduleDefinition:
+    """The schedule of the whole graph at these moments; drills ask for it more often."""
+    return _at(cron, nightly, "Everything, in one run over all user shards.", over_shards=True)
+
+
 schedules = [
     _at("40 * * * *", observe_sources, "What the sources hold, before the hourly run reads them."),
     _at("45 * * * *", hourly, "Popularity, summaries and taste vectors.", over_shards=True),
     _at("5 1 * * *", token_upkeep, "The keys of people's tokens, before they are too old."),
     _at("30 1 * * *", kpis, "What yesterday came to, and the days of which apps told since."),
-    _at("15 2 * * *", nightly, "Everything, in one run over all user shards.", over_shards=True),
+    nightly_at("15 2 * * *"),
     _at("15 4 * * *", evaluation, "What the night's lists are worth."),
     _at("35 4 * * *", privacy_upkeep, "What is promised, looked at; before tables are rewritten."),
     _at("15 5 * * *", housekeeping, "What was kept for long enough, when the night has read it."),

@@ -2,6 +2,7 @@
 is killed on the way leaves nothing behind."""
 
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from pydantic import SecretStr
 
 from benchmarks.drills.nights import (
     Nights,
@@ -19,8 +21,10 @@ from benchmarks.drills.nights import (
     reading,
     wrong_reads,
 )
+from benchmarks.drills.queued_nights import QueuedNights
+from seda.cli.services import child_environment
 from seda.database.embedded import EmbeddedServer
-from seda.database.regions import Region
+from seda.database.regions import Databases, Region
 from seda.registry.models import BLEND, ModelVersion, get_active, promote, register
 from seda.settings import REPOSITORY
 from seda_assets.assets.registry import MODEL_REGISTRY
@@ -99,14 +103,40 @@ def _edited(world: SmallWorld, folder: Path, file: str, old: str, new: str) -> B
     return build_definitions(world.platform, code=folder).resolve_asset_graph()
 
 
-def test_kills_show_nobody_a_part_of_a_night_and_the_next_one_repairs(world: SmallWorld) -> None:
+@pytest.fixture
+def queued(
+    world: SmallWorld, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[QueuedNights]:
+    """A daemon and a code server over the world."""
+    url = server.uri(f"queued_{time.time_ns()}")
+    settings = world.platform.settings.model_copy(update={"dagster_database_url": SecretStr(url)})
+    databases = Databases(settings)
+    for name, value in child_environment(settings, databases).items():
+        monkeypatch.setenv(name, value)  # whatever the instance sets is undone
+    with tempfile.TemporaryDirectory(prefix="seda-") as folder:  # a socket's path must be short
+        nights = QueuedNights(databases, Path(folder), every=0)
+        yield nights
+        nights.close()
+
+
+def test_kills_show_nobody_a_part_of_a_night_and_the_next_one_repairs(
+    world: SmallWorld, queued: QueuedNights
+) -> None:
     """At full size, with the database itself killed: `python -m benchmarks.nightly_kills`."""
     databases = world.platform.databases
     before = final_tables(databases)
+    night = "nightly-20260901T0215"
     nights = Nights(databases.settings)
     with reading(databases) as readings:
         assert nights.killed(day=1, seconds=random_moments(1, 8.0, seed=11)[0])
         nights.struck(2, random_moments(6, 12.0, seed=12), lambda: kill_sessions(databases))
+        queued.ask(night)
+        queued.until_at_work(night)
+        for service in queued.services.values():
+            service.kill()
+        # It goes on without them, and whoever comes after them does not start it again.
+        assert queued.ended(night).status is dg.DagsterRunStatus.SUCCESS
+        assert queued.asked().keys == {night: 1}
         assert world.night(observed=False).success
     assert readings.count > 20
     assert readings.refused > 0  # it went on after its connections were cut
