@@ -160,3 +160,37 @@ def test_a_service_that_tells_nobody_has_lost_everything(town: Town) -> None:
         report = replay(stage, plan, town.intake(), SilentProgress())
     assert report.difference.lost == report.difference.expected > 0
     assert not report.faithful
+
+
+def test_who_is_deleted_during_a_replay_never_comes_back(town: Town) -> None:
+    """Last here, since the town loses people."""
+    plan = Plan(Scenario.STEADY, 100.0, 3.0, 100.0, seed=5)
+    stage = town.stage(plan, 10, PEOPLE)
+    late = stage.schedule.actors[stage.schedule.at > 2.0].tolist()
+    gone = [stage.crowd.people[actor] for actor in sorted({*late} - {*stage.viewers.tolist()})[:20]]
+    after = "select count(*) from seda.social_events where received_at > %s and user_id {} (%s)"
+    moving = threading.Thread(
+        target=replay, args=(stage, plan, town.intake(), SilentProgress()), daemon=True
+    )
+    with town.databases[Region.GLOBAL].connect(autocommit=True) as connection:
+        since = connection.execute("select clock_timestamp()").fetchone()
+        moving.start()
+        while moving.is_alive():
+            if (
+                connection.execute(after.format("= any"), [*since, stage.crowd.people]).fetchone()[
+                    0
+                ]
+                >= 50
+            ):
+                break
+            time.sleep(0.02)
+        deleted = connection.execute(
+            "select max(clock_timestamp()) from unnest(%s::uuid[]) as person, "
+            "lateral (select seda.withdraw_person(person, now())) as done", [gone],
+        ).fetchone()  # fmt: skip
+        moving.join()
+        assert connection.execute(after.format("= any"), [*deleted, gone]).fetchone() == (0,)
+        assert connection.execute(after.format("<> all"), [*deleted, gone]).fetchone()[0] > 50
+        assert connection.execute(
+            "select count(*) from seda.room_presence where user_id = any (%s)", [gone]
+        ).fetchone() == (0,)
