@@ -9,7 +9,7 @@ import pytest
 from seda.database.regions import Region
 from seda.privacy.erasure import Places
 from seda.privacy.rewriting import at_once, rewrite_regions, standing
-from tests.privacy.full_world import NAME, ask_for_deletion, run_jobs
+from tests.privacy.full_world import NAME, ask_for_deletion, run_jobs, settle
 from tests.serving.serving_world import Listener, World
 
 HURRY = replace(at_once(64), lock=timedelta(milliseconds=50), older=timedelta(), rounds=1)
@@ -49,6 +49,7 @@ def test_a_table_that_somebody_holds_waits_and_is_tried_again(
     with places.databases[Region.GLOBAL].connect() as reader:
         reader.execute("lock table seda.users in access share mode")
         ask_for_deletion(world, ada)
+        settle(places.databases)
         report = run_jobs(places, patience=HURRY, settled=False)
         assert report.jobs == {"delete completed": 1}
         assert report.rewritten[Region.GLOBAL].locked == ("users",)
@@ -69,6 +70,7 @@ def test_rows_that_an_older_transaction_still_sees_are_not_called_gone(
     world: World, places: Places, ada: Listener
 ) -> None:
     ask_for_deletion(world, ada)
+    settle(places.databases)  # a snapshot holds back what is older than it
     with places.databases[Region.GLOBAL].connect() as reader:
         reader.execute("set transaction isolation level repeatable read")
         assert reader.execute("select count(*) from seda.users").fetchone() == (1,)
