@@ -96,9 +96,16 @@ SCORES: Final = """
     select generation, entity_type, count(*) from inspected_lists l
     where exists (select from unnest(l.scores) score where not score between 0 and 1)
     group by generation, entity_type"""
-# Loaded, there, and the same in both tables; and no type missing that is served now.
+# Loaded, there, and the same in both tables; and no type missing that is served now. Lists of who
+# leaves while the run is at work, or took imports back in the six hours before (forget_gone), are
+# dropped after they were counted: so many may be missing, and none may be too many.
 WHOLE: Final = """
-    with counted as (
+    with gone as (
+        select (select count(*) from seda.erased_people where erased_at >= %(begun)s)
+             + (select count(*) from seda.tombstones
+                where scope = 'imports'
+                  and created_at >= %(begun)s::timestamptz - interval '6 hours') as people),
+    counted as (
         select generation, entity_type, sum(rows) as rows,
                count(*) filter (where length > 0) as lists,
                count(*) filter (where rows <> length or last_rank <> length or not is_even)
@@ -118,8 +125,10 @@ WHOLE: Final = """
     left join seda.generation_pointer p
         on p.shard = e.shard and p.entity_type = e.entity_type and p.arm = e.arm
     left join seda.generations b on b.generation = p.generation
-    where coalesce(c.uneven, 0) > 0 or c.rows is distinct from nullif(e.rows, 0)
-       or c.lists is distinct from nullif(e.lists, 0)
+    cross join gone
+    where coalesce(c.uneven, 0) > 0
+       or coalesce(e.rows, 0) - coalesce(c.rows, 0) not between 0 and %(longest)s * gone.people
+       or coalesce(e.lists, 0) - coalesce(c.lists, 0) not between 0 and gone.people
        or (c.rows is null
            and (b.row_counts -> 'recommendations' ->> e.entity_type)::bigint > 0
            and exists (select from seda.users u

@@ -220,3 +220,17 @@ def test_a_vector_of_another_length_stops_the_night_before_anything_reads_it(nig
     run = {event.step_key for event in result.all_events if event.is_step_start}
     assert not {"taste_vectors", "ranked_recommendations", "published_lists"} & run
     assert served == (pointers, before)
+
+
+def test_who_is_deleted_during_a_run_is_dropped_from_it_and_holds_up_nobody(night: Night) -> None:
+    """Last here, since the night loses somebody."""
+    person, _ = someone(night)
+    night.sql("select seda.withdraw_person(%s, now() + interval '1 hour')", person)
+    before = night.pointers()
+    assert night.publish().success
+    assert all(now > then for (*_, then), (*_, now) in zip(before, night.pointers(), strict=True))
+    for table in ("recommendations", "mv_user_top_candidates"):
+        assert night.sql(
+            f"select count(*) from seda.{table} l join seda.generation_pointer p "
+            "using (generation, entity_type) where l.user_id = %s", person,
+        ) == [(0,)]  # fmt: skip
