@@ -8,6 +8,14 @@ drop trigger refuse_foreigners on seda.embeddings_audit;
 drop trigger refuse_foreigners on seda.privacy_jobs;
 drop trigger refuse_foreigners on seda.tombstones;
 drop function seda.refuse_foreign_entity();
+create or replace trigger refuse_foreigners before insert on seda.users
+    for each row execute function seda.refuse_foreign_person();
+create or replace trigger refuse_foreigners before insert on seda.social_events
+    for each row execute function seda.refuse_foreigners();
+create or replace trigger refuse_foreigners before insert on seda.event_receipts
+    for each row execute function seda.refuse_foreigners();
+create or replace trigger refuse_foreigners before insert on seda.impression_pages
+    for each row execute function seda.refuse_foreigners();
 
 drop trigger keep_audit_whole on seda.audit_log;
 create or replace function seda.chain_audit() returns trigger
