@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from uuid import UUID
 
 import asyncpg
@@ -28,7 +29,7 @@ MOST_PAGES = 200
 """Pages in one commit."""
 WRITE_TIMEOUT_SECONDS = 2.0
 
-_RECORD = "select seda.record_impressions($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+_RECORD = "select seda.record_pages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 
 _logger = logging.getLogger("serving")
 
@@ -47,30 +48,29 @@ class ServedPage:
     first: int
     items: Sequence[Item]
 
-    def rows(self) -> Iterator[tuple[object, ...]]:
-        """The arguments of `seda.record_impressions` for each list that the page has items of."""
-        shown: dict[tuple[str, int | None, str], tuple[list[str], list[str], list[str]]] = {}
-        # Friends are there on few pages, and of one type: these alone say of which items.
-        friends: dict[str, list[str]] = {}
+    def lists(self) -> Iterator[tuple[tuple[object, ...], list[tuple[object, ...]]]]:
+        """For each list that the page has items of: what is the same for all of them, and each
+        one's place, ids, novelty, and whether friends are there."""
+        shown: dict[tuple[str, int | None, str], list[tuple[object, ...]]] = {}
         for place, item in enumerate(self.items, start=self.first):
             origin = item.entity_type, item.generation, item.model_version
-            positions, ids, entity_ids = shown.setdefault(origin, ([], [], []))
-            positions.append(str(place))
-            ids.append(item.id)
-            entity_ids.append(item.entity_id)
-            if item.social is not NOBODY_JSON:
-                friends.setdefault(item.entity_type, []).append(item.id)
-        for origin, arrays in shown.items():
-            # An array goes as its text: the driver would make an object of every id.
-            texts = ["{" + ",".join(array) + "}" for array in arrays]
-            with_friends = None
-            if origin[0] in friends:
-                there = friends[origin[0]]
-                with_friends = "{" + ",".join("t" if id in there else "f" for id in arrays[1]) + "}"
-            yield (
-                self.user_id, self.surface, self.request_id, self.shown_at, *origin, *texts,
-                with_friends,
-            )  # fmt: skip
+            with_friends = item.social is not NOBODY_JSON
+            shown.setdefault(origin, []).append(
+                (place, item.id, item.entity_id, item.is_new, with_friends)
+            )
+        for origin, items in shown.items():
+            yield (self.user_id, self.surface, self.request_id, self.shown_at, *origin), items
+
+
+def _arguments(pages: Sequence[ServedPage]) -> list[Sequence[object]]:
+    """The arguments of `seda.record_pages`: a column per list, then a column per item."""
+    lists = [each for page in pages for each in page.lists()]
+    items = chain.from_iterable(items for _, items in lists)
+    return [
+        *zip(*(head for head, _ in lists), strict=True),
+        [len(items) for _, items in lists],
+        *zip(*items, strict=True),
+    ]
 
 
 async def rehearse(connection: asyncpg.Connection) -> None:
@@ -136,8 +136,6 @@ class ImpressionLog:
                 written.set_exception(failure)
 
     async def _write(self, region: Region, pages: Sequence[ServedPage]) -> None:
-        rows = [row for page in pages for row in page.rows()]
+        arguments = _arguments(pages)
         async with self._pools.connection(region) as connection:
-            await connection.execute(
-                _RECORD, *zip(*rows, strict=True), timeout=WRITE_TIMEOUT_SECONDS
-            )
+            await connection.execute(_RECORD, *arguments, timeout=WRITE_TIMEOUT_SECONDS)

@@ -35,13 +35,10 @@ _ELEMENT = Struct("4x16s")
 
 # A transaction of its own, in one round trip: the statement itself takes the person's role, and the
 # function, which refuses any other, waits for it.
-# The person's own row, the first one, also says in which arm of an experiment they are.
 # $1 the person's claims, $2 types, $3 generations (null: what is served now), $4 shards of the
 # region, $5 now
 _PERSONAL = """
-    select lists.*,
-           case when lists.entity_type is null then seda.served_arm(lists.user_id) end as arm
-    from (
+    select lists.* from (
         select set_config('role', 'authenticated', true) as role,
                set_config('request.jwt.claims', $1, true) as claims offset 0) as person
     cross join lateral seda.live_lists(person.role, $2, $3, $4, $5) as lists
@@ -61,8 +58,8 @@ class Item(NamedTuple):
     """One item of a page: its stored card with what live order adds, and its live social block.
 
     A tuple, since a page makes fifty. `id` and `entity_id` are also in the card; `key` is its base
-    position; `generation` and `model_version` are of the list it comes from (fall-back lists have
-    no generation).
+    position; `generation`, `model_version` and `is_new` are of the list it comes from (fall-back
+    lists have no generation, and nothing in them is known to be new or not).
     """
 
     key: int
@@ -73,6 +70,7 @@ class Item(NamedTuple):
     entity_id: str
     generation: int | None
     model_version: str
+    is_new: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +131,9 @@ class LiveList:
             if movement.kind == "listened":
                 card = with_first_reason(card, Reason(movement.kind, movement.text))
         return Item(
-            key, card, social, id, self.entity_type, entity_id, self.generation, self.model_version
-        )
+            key, card, social, id, self.entity_type, entity_id, self.generation,
+            self.model_version, self.is_new[position],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

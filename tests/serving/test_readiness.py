@@ -57,7 +57,7 @@ async def test_a_database_that_takes_no_writes_is_not_ready(world: World, region
 
 async def test_what_every_feed_needs_is_asked_for(api, world: World) -> None:
     ((record,),) = world.sql(
-        "select oid::regprocedure::text from pg_proc where proname = 'record_impressions'"
+        "select oid::regprocedure::text from pg_proc where proname = 'record_pages'"
     )
     for right, who in (
         (f"execute on function {record}", "seda_api"),

@@ -16,7 +16,7 @@ from seda.database.regions import Region
 from tests.serving.serving_world import World, open_api
 
 # What the login asks by itself: numbers of nobody, by definer functions made for it.
-BY_THE_LOGIN = ("seda.embedding_health(", "seda.schema_revision(", "seda.record_impressions(")
+BY_THE_LOGIN = ("seda.embedding_health(", "seda.schema_revision(", "seda.record_pages(")
 # One line a statement: session, its transaction, the login, the statement.
 PREFIX = "seda-audit <%c> <%u@%d> "
 _statement = re.compile(
