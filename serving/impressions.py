@@ -14,7 +14,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from uuid import UUID
 
 import asyncpg
@@ -29,7 +28,7 @@ MOST_PAGES = 200
 """Pages in one commit."""
 WRITE_TIMEOUT_SECONDS = 2.0
 
-_RECORD = "select seda.record_pages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+_RECORD = "select seda.record_pages($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 
 _logger = logging.getLogger("serving")
 
@@ -48,29 +47,29 @@ class ServedPage:
     first: int
     items: Sequence[Item]
 
-    def lists(self) -> Iterator[tuple[tuple[object, ...], list[tuple[object, ...]]]]:
-        """For each list that the page has items of: what is the same for all of them, and each
-        one's place, ids, novelty, and whether friends are there."""
-        shown: dict[tuple[str, int | None, str], list[tuple[object, ...]]] = {}
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """The arguments of `seda.record_pages` for each list that the page has items of."""
+        shown: dict[tuple[str, int | None, str], list[tuple[int, Item]]] = {}
         for place, item in enumerate(self.items, start=self.first):
             origin = item.entity_type, item.generation, item.model_version
-            with_friends = item.social is not NOBODY_JSON
-            shown.setdefault(origin, []).append(
-                (place, item.id, item.entity_id, item.is_new, with_friends)
-            )
+            shown.setdefault(origin, []).append((place, item))
         for origin, items in shown.items():
-            yield (self.user_id, self.surface, self.request_id, self.shown_at, *origin), items
+            known = items[0][1].is_new is not None
+            befriended = any(item.social is not NOBODY_JSON for _, item in items)
+            yield (
+                self.user_id, self.surface, self.request_id, self.shown_at, *origin,
+                _array([str(place) for place, _ in items]),
+                _array([item.id for _, item in items]),
+                _array([item.entity_id for _, item in items]),
+                _array(["t" if item.is_new else "f" for _, item in items]) if known else None,
+                _array(["f" if item.social is NOBODY_JSON else "t" for _, item in items])
+                if befriended else None,
+            )  # fmt: skip
 
 
-def _arguments(pages: Sequence[ServedPage]) -> list[Sequence[object]]:
-    """The arguments of `seda.record_pages`: a column per list, then a column per item."""
-    lists = [each for page in pages for each in page.lists()]
-    items = chain.from_iterable(items for _, items in lists)
-    return [
-        *zip(*(head for head, _ in lists), strict=True),
-        [len(items) for _, items in lists],
-        *zip(*items, strict=True),
-    ]
+def _array(elements: list[str]) -> str:
+    """As text: the driver would make an object of every element."""
+    return "{" + ",".join(elements) + "}"
 
 
 async def rehearse(connection: asyncpg.Connection) -> None:
@@ -136,6 +135,8 @@ class ImpressionLog:
                 written.set_exception(failure)
 
     async def _write(self, region: Region, pages: Sequence[ServedPage]) -> None:
-        arguments = _arguments(pages)
+        rows = [row for page in pages for row in page.rows()]
         async with self._pools.connection(region) as connection:
-            await connection.execute(_RECORD, *arguments, timeout=WRITE_TIMEOUT_SECONDS)
+            await connection.execute(
+                _RECORD, *zip(*rows, strict=True), timeout=WRITE_TIMEOUT_SECONDS
+            )

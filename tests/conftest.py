@@ -10,6 +10,7 @@ from pathlib import Path
 import fasteners
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from seda.database.embedded import EmbeddedServer
 from seda.database.migrate import migrate
@@ -17,6 +18,10 @@ from seda.database.regions import Databases, Region
 from seda.settings import Settings
 
 _serial = itertools.count()
+
+# How long a busy machine takes says nothing about the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

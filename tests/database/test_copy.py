@@ -281,9 +281,7 @@ _ROWS = st.lists(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=_ROWS, chunk_rows=st.integers(1, 5))
 def test_any_rows_come_back(connection, rows: list[tuple], chunk_rows: int) -> None:
     relation = _table(

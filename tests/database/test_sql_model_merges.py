@@ -206,9 +206,7 @@ def test_a_model_that_is_not_per_user_refuses_users(
 states = st.dictionaries(st.integers(0, 9), st.sampled_from(["ball", "car"]))
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(states, states)
 def test_after_a_merge_the_table_equals_the_model(
     database: RegionalDatabase, toys: SqlModel, before: dict[int, str], after: dict[int, str]

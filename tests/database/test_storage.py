@@ -34,9 +34,7 @@ def _settings(tmp_path: Path, **urls: str) -> Settings:
     return Settings(_env_file=None, home=tmp_path / "home", **urls)
 
 
-@hypothesis_settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     stored=st.dictionaries(
         st.text(max_size=5),

@@ -217,9 +217,7 @@ _STEPS = st.lists(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_STEPS)
 def test_no_schedule_of_workers_and_crashes_spends_over_the_cap(connection, steps) -> None:
     """What providers billed is never more than the ledger says, and that never passes the cap."""

@@ -153,8 +153,8 @@ def test_only_the_apis_login_may_record(world: World) -> None:
     ada = world.person("Ada")
     call = (
         "select seda.record_pages(array[%s]::uuid[], '{feed}', '{x}', array[now()], "
-        "'{artist}', array[null]::bigint[], '{v}', '{1}', '{1}', array[%s]::uuid[], "
-        "array[%s]::uuid[], array[null]::boolean[], '{f}')"
+        "'{artist}', array[null]::bigint[], '{v}', array['{1}'], array[array[%s]::text], "
+        "array[array[%s]::text], array[null], array[null])"
     )
     for role in ("authenticated", "anon"):
         with (

@@ -1,12 +1,11 @@
--- What seda.record_impressions does, for less: items of all pages come in one array each and not as
--- text, what the person's lists hold of them is found in one pass of the index, and all rows are
--- inserted together. `lengths` says how many items each page has; is_new is what the list says, null
--- where no list does. The old function stays for processes of the version before.
+-- What seda.record_impressions does, for less: what the person's lists hold of the items is found in
+-- one pass of the index, and the rows of all pages are inserted together. is_new is what the list
+-- says, null where no list does. Arrays of a page's items come as text, which a driver makes and we
+-- read faster than arrays of arrays. The old function stays for processes of the version before.
 create function seda.record_pages(
     user_ids uuid[], surfaces text[], request_ids text[], moments timestamptz[],
-    entity_types text[], generations bigint[], model_versions text[], lengths integer[],
-    positions integer[], recommendation_ids uuid[], entity_ids uuid[], is_new boolean[],
-    with_friends boolean[]
+    entity_types text[], generations bigint[], model_versions text[], positions text[],
+    recommendation_ids text[], entity_ids text[], is_new text[], with_friends text[]
 ) returns void
 language plpgsql volatile security definer set search_path = ''
 -- A plan that was made while a partition was empty is kept: it must not read the whole of it.
@@ -14,14 +13,11 @@ set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 declare
     pages seda.impression_pages[];
     page seda.impression_pages;
-    first integer := 1;
-    last integer;
     ids uuid[];
 begin
     -- One at a time opens one partition of the lists.
     for n in 1 .. cardinality(user_ids) loop
-        last := first + lengths[n] - 1;
-        ids := recommendation_ids[first:last];
+        ids := recommendation_ids[n];
         page.id := gen_random_uuid();
         page.user_id := user_ids[n];
         page.entity_type := entity_types[n];
@@ -29,12 +25,11 @@ begin
         page.surface := surfaces[n];
         page.request_id := request_ids[n];
         page.shown_at := moments[n];
-        page.positions := positions[first:last];
+        page.positions := positions[n];
         page.recommendation_ids := ids;
-        page.entity_ids := entity_ids[first:last];
-        page.is_new := case when is_new[first] is not null then is_new[first:last] end;
-        page.with_friends := case when true = any (with_friends[first:last])
-                             then with_friends[first:last] end;
+        page.entity_ids := entity_ids[n];
+        page.is_new := is_new[n];
+        page.with_friends := with_friends[n];
         select coalesce(listed.model_version, model_versions[n]), listed.propensities,
                listed.features,
                coalesce((select g.arm from seda.generations g
@@ -63,7 +58,6 @@ begin
             having count(*) = cardinality(ids)
         ) listed on true;
         pages := array_append(pages, page);
-        first := last + 1;
     end loop;
     -- Readiness asks with no page, where nothing may be written.
     if pages is not null then
@@ -71,7 +65,7 @@ begin
     end if;
 end
 $$;
-revoke execute on function seda.record_pages(uuid[], text[], text[], timestamptz[], text[],
-    bigint[], text[], integer[], integer[], uuid[], uuid[], boolean[], boolean[]) from public;
-grant execute on function seda.record_pages(uuid[], text[], text[], timestamptz[], text[],
-    bigint[], text[], integer[], integer[], uuid[], uuid[], boolean[], boolean[]) to seda_api;
+revoke execute on function seda.record_pages(uuid[], text[], text[], timestamptz[], text[], bigint[],
+    text[], text[], text[], text[], text[], text[]) from public;
+grant execute on function seda.record_pages(uuid[], text[], text[], timestamptz[], text[], bigint[],
+    text[], text[], text[], text[], text[], text[]) to seda_api;

@@ -1,2 +1,2 @@
-drop function seda.record_pages(uuid[], text[], text[], timestamptz[], text[], bigint[], text[],
-    integer[], integer[], uuid[], uuid[], boolean[], boolean[]);
+drop function seda.record_pages(uuid[], text[], text[], timestamptz[], text[], bigint[],
+    text[], text[], text[], text[], text[], text[]);
