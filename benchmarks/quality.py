@@ -1,14 +1,17 @@
 """Quality on Last.fm 2K: the published list against every single model and against peers.
 
-Run with `python -m benchmarks.quality DIR [--inner SEED] [--lists OUT]`. DIR is the benchmark
-package. Everything is fitted on its training split, rankers learn on inner folds of it, and all
-are judged once, on its validation split or (`--inner`) on a further holdout of the training split.
-`--lists` writes each method's recommendations for the package's own scorer.
+Run with `python -m benchmarks.quality DIR [--inner SEED] [--lists OUT] [--peers FOLDER]`. DIR is
+the benchmark package. Everything is fitted on its training split, rankers learn on inner folds of
+it, and all are judged once, on its validation split or (`--inner`) on a further holdout of the
+training split. `--lists` writes each method's recommendations for the package's own scorer;
+`--peers` judges such files of others too (`benchmarks/peers/rectools_lists.py` writes some).
 """
 
 import argparse
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from implicit.als import AlternatingLeastSquares
 from implicit.bpr import BayesianPersonalizedRanking
 from implicit.nearest_neighbours import BM25Recommender
 
+from benchmarks.peers.lightgcn import LightGCN, LightGCNConfig, train_lightgcn
 from seda.recommender.clusters import cluster_items
 from seda.recommender.cores import single_threaded_blas
 from seda.recommender.evaluate import (
@@ -33,6 +37,8 @@ from seda.recommender.learning import (
     cross_fitted_rows,
     fit_linear,
     fit_trees,
+    held_out_folds,
+    pairs_without,
     together,
 )
 from seda.recommender.models.chance import train_chance
@@ -54,13 +60,17 @@ def main() -> None:
     parser.add_argument("--inner", type=int, help="judge on an inner holdout with this seed")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--lists", type=Path, help="folder for the methods' recommendations")
+    parser.add_argument("--peers", type=Path, help="folder with recommendations of others")
     arguments = parser.parse_args()
     if arguments.directory is None:
         print("Skipped: it needs the folder of the Last.fm 2K data.")
         return
     source, listening, held = read_holdout(arguments.directory, arguments.inner)
     judged = {}
-    for name, lists in methods(source, listening, arguments.folds):
+    everybody = methods(source, listening, arguments.folds)
+    if arguments.peers:
+        everybody = chain(everybody, _read(arguments.peers, source))
+    for name, lists in everybody:
         judged[name] = _judged(lists, held, listening.item_tags)
         if arguments.lists:
             _write(arguments.lists, name, lists, source)
@@ -145,6 +155,25 @@ def _peers(plays: sp.csr_matrix) -> Iterator[tuple[str, np.ndarray]]:
             peer.fit(plays, show_progress=False)
             lists, _ = peer.recommend(users, plays, N=100)
         yield name, lists
+    yield "peer: LightGCN", _ranked(_lightgcn(plays).scores(), plays)
+
+
+def _lightgcn(plays: sp.csr_matrix) -> LightGCN:
+    """Fitted on everything, for as long as was best for a tenth that was held out before."""
+    held = next(held_out_folds(plays, 10, SEED))
+    config = LightGCNConfig()
+    found = train_lightgcn(pairs_without(plays, held), held, config=config, seed=SEED)
+    return train_lightgcn(plays, None, config=replace(config, most_epochs=found.epochs), seed=SEED)
+
+
+def _read(folder: Path, source: LastfmListening) -> Iterator[tuple[str, np.ndarray]]:
+    """The lists of each file of the folder, as `_write` makes them."""
+    for path in sorted(folder.glob("*.csv")):
+        table = np.genfromtxt(path, delimiter=",", names=True, dtype=np.int64, encoding="utf-8")
+        users = np.searchsorted(source.data.users, table["user_id"])
+        lists = np.full((len(source.data.users), 100), -1, np.int64)
+        lists[users, table["rank"] - 1] = np.searchsorted(source.data.artists, table["artist_id"])
+        yield f"peer: {path.stem}", lists
 
 
 def _ranked(scores: np.ndarray, plays: sp.csr_matrix) -> np.ndarray:

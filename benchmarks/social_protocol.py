@@ -3,7 +3,8 @@
 Run with `python -m benchmarks.social_protocol DIR [--seeds 5]`. DIR holds the benchmark package
 (its training split joined with its validation split) or the original files. Tags of hidden pairs
 are removed. Rankers learn on inner folds of the training part; hyper-parameters are ours unless
-`--search`, which chooses them by the validation part of each seed. Full ranking of all items.
+`--search`, which chooses them by the validation part of each seed. LightGCN trains until the
+validation part says enough. Full ranking of all items.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from benchmarks.peers.lightgcn import LightGCNConfig, train_lightgcn
 from seda.recommender.evaluate import bootstrap, hit_table, ndcg_at, recall_at
 from seda.recommender.fitting import SignalConfig, SignalModels, fitted_lists, train_signals
 from seda.recommender.learned import tuned_config
@@ -82,6 +84,8 @@ def _one_seed(source: LastfmListening, seed: int, folds: int, trials: int) -> di
         )
     }
     lists |= {name: _ranked(scores, known) for name, scores in _single(models, listening, config)}
+    graph = train_lightgcn(listening.plays, valid, config=LightGCNConfig(), seed=seed)
+    lists["LightGCN"] = _ranked(graph.scores(), known)
     return {name: _judged(each, test) for name, each in lists.items()}
 
 

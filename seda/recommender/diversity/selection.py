@@ -53,7 +53,7 @@ class Diversity:
     """
 
     method: Method = Method.DPP
-    tradeoffs: tuple[float, ...] = (0.6, 0.8, 30.0)
+    tradeoffs: tuple[float, ...] = (0.6, 0.8, 100.0)
     """Weight of the diversity term beside the logarithm of the relevance rank, by page of ten; the
     last one repeats."""
     own: float = 0.1
