@@ -1,6 +1,20 @@
-"""The statement of the rows → pydantic variant: the list of one type, a row per card, under the
-same role, with suppressions. $1 type, $2 shards, $3 rows, $4 now."""
+"""The statements of the variants, all under the person's own role."""
 
+# The stored cards of one type as they are: nothing live, nothing hidden. $1 type, $2 shards.
+STORED = """
+with me as materialized (
+    select id, region, bucket from seda.users where auth_user_id = (select auth.uid())::text
+)
+select l.cards
+from me
+join seda.generation_pointer p on p.entity_type = $1 and p.arm = 'control'
+    and p.shard = me.region || '-' || lpad((((me.bucket + 1) * $2::int - 1) / 64)::text, 2, '0')
+cross join lateral (
+    select c.cards from seda.mv_user_top_candidates c
+    where c.generation = p.generation and c.user_id = me.id and c.entity_type = $1
+) l
+"""
+# Rows → pydantic: a row per card, with suppressions. $1 type, $2 shards, $3 rows, $4 now.
 ROWS = """
 with me as materialized (
     select id, region, bucket from seda.users where auth_user_id = (select auth.uid())::text

@@ -2,7 +2,8 @@
 
 `/bench/rows` makes the page of one list out of rows and pydantic models, read only;
 `/bench/rows-recorded` records it as the API does; `/bench/list` is the API's own page, read only;
-`/bench/bytes` is as many bytes without a database.
+`/bench/stored` is the stored cards as they are, the least that a page can be; `/bench/bytes` is as
+many bytes without a database.
 """
 
 import os
@@ -13,7 +14,7 @@ import orjson
 from fastapi import FastAPI, Query, Request
 from starlette.responses import Response
 
-from benchmarks.feeds.rows import ROWS
+from benchmarks.feeds.rows import ROWS, STORED
 from seda.database.regions import Databases
 from seda.settings import load_settings
 from serving.app import create_app
@@ -62,6 +63,14 @@ def build() -> FastAPI:
         page, following = await reader.first()
         cursor = services.cursors.seal(following, "artists", caller) if page.more else None
         return Response(_body(page, 0, cursor), media_type="application/json")
+
+    @app.get("/bench/stored")
+    async def stored(services: WithServices, caller: WithCaller, limit: Limit = 50) -> Response:
+        region = await services.directory.region_of(caller)
+        async with person_session(services.pools, region, caller) as connection:
+            cards = await connection.fetchval(STORED, "artist", services.shards[region])
+        body = b'{"items":[%s]}' % ",".join(cards[:limit]).encode()
+        return Response(body, media_type="application/json")
 
     body = b'{"items":[%s]}' % (b"x" * BYTES)
 

@@ -21,10 +21,8 @@ declare
     wanted bigint[] := generations;
     served bigint;
     pointed bigint[];
-    kinds text[];
-    ages double precision[];
-    about uuid[];
     happened jsonb;
+    about bytea;
     moved record;
 begin
     if acting is distinct from 'authenticated' or current_user <> 'authenticated' then
@@ -42,9 +40,15 @@ begin
         return;
     end if;
     -- What an event is about is what a person's app sent: a uuid only if it looks like one.
-    select array_agg(e.event_type), array_agg(e.age), array_agg(e.entity_id)
-    into kinds, ages, about
-    from (select v.event_type, extract(epoch from at - v.created_at)::float8 as age,
+    select jsonb_agg(jsonb_build_array(e.kind, e.age, case
+               when e.kind in ('rec_click', 'listen_30s', 'room_join') then coalesce(
+               (select o.genre from seda.artist_genres o where o.artist_id = e.entity_id
+                order by o.weight desc, o.genre limit 1),
+               (select o.genre from seda.rooms o where o.id = e.entity_id),
+               (select o.genre from seda.playlists o where o.id = e.entity_id)) end)),
+           array_send(array_agg(e.entity_id))
+    into happened, about
+    from (select v.event_type as kind, extract(epoch from at - v.created_at)::float8 as age,
                  case when v.props ->> 'entity_id'
                            ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                       then (v.props ->> 'entity_id')::uuid
@@ -52,16 +56,6 @@ begin
           from seda.fact_events v
           where v.user_id = me and v.created_at > at - interval '24 hours'
           order by v.created_at desc limit 50) e;
-    if kinds is not null then
-        select jsonb_agg(jsonb_build_array(e.kind, e.age, case
-                   when e.kind in ('rec_click', 'listen_30s', 'room_join') then coalesce(
-                   (select o.genre from seda.artist_genres o where o.artist_id = e.entity_id
-                    order by o.weight desc, o.genre limit 1),
-                   (select o.genre from seda.rooms o where o.id = e.entity_id),
-                   (select o.genre from seda.playlists o where o.id = e.entity_id)) end))
-        into happened
-        from unnest(kinds, ages, about) as e(kind, age, entity_id);
-    end if;
     return query select me, gone,
         (select array_send(array_agg(s.entity_id)) from seda.suppressions s
          where s.user_id = me and (s.suppressed_until is null or s.suppressed_until > at)),
@@ -69,7 +63,7 @@ begin
              select unnest(n.entity_ids) as entity_id from seda.impression_pages n
              where n.user_id = me and n.shown_at > at - interval '24 hours' and not n.again
              order by n.shown_at desc limit 200) i),
-        happened, array_send(about), null::text, null::bigint, null::timestamptz, null::text,
+        happened, about, null::text, null::bigint, null::timestamptz, null::text,
         null::bytea, null::text[], null::boolean[], null::text[], null::jsonb,
         null::smallint[], null::real[], null::real[], null::real[], my_arm;
     if mine is null then
@@ -96,7 +90,7 @@ begin
         select me, gone, null::bytea, null::bytea, null::jsonb, null::bytea,
                l.entity_type, l.generation, l.expires_at, l.model_version,
                array_send(l.entity_ids), l.cards, l.is_new,
-               case when kinds is not null then l.genres end,
+               case when happened is not null then l.genres end,
                case when l.entity_type = 'room' then (
                    select jsonb_agg(jsonb_build_array(f.room_id, f.friend_count, f.friends,
                        array(select extract(epoch from at - each) from unnest(f.seen_at) as each)))
