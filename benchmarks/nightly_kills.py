@@ -45,8 +45,6 @@ from seda.sandbox.profiles import SMOKE, SandboxProfile
 from seda.sandbox.seeding import seed_sandbox
 from seda.settings import Settings
 
-_STARTING_SECONDS = 60.0
-"""A schedule makes up for no moment before its daemon was there for the first time."""
 _EARLIEST_SECONDS = -2.0
 """A kill may come before the schedule has asked for the night."""
 
@@ -88,7 +86,7 @@ def _disturbed(
     queued: QueuedNights, databases: Databases, server: EmbeddedServer, kills: int, seed: int
 ) -> bool:
     """One night in peace, one with each kill, and the one after; whether that one succeeded."""
-    first = key_of(queued.next_night(_STARTING_SECONDS))
+    first = queued.first_night()
     assert queued.ended(first).status is dg.DagsterRunStatus.SUCCESS
     length = queued.seconds_until_end(first)
     _say(f"a queued night ends {length:.0f} s after it was asked for")

@@ -195,6 +195,15 @@ class QueuedNights:
         assert record.end_time is not None
         return float(record.end_time - moment_of(key).timestamp())
 
+    def first_night(self) -> str:
+        """The run key of the first night that the schedule asks for, once its daemon is there.
+
+        Raises:
+            TimeoutError: it asks for none.
+        """
+        self._until("no night has been asked for", lambda: bool(self.asked().keys))
+        return min(self.asked().keys)
+
     def next_night(self, margin_seconds: float) -> datetime:
         """The next moment of the schedule that is at least so far away."""
         far = datetime.now(UTC) + timedelta(seconds=margin_seconds)
