@@ -123,7 +123,7 @@ def _sleep_until(moment: datetime) -> None:
 def _verdict(
     databases: Databases, readings: Readings, before: Final, asked: Asked, repaired: bool
 ) -> int:
-    wrong = wrong_reads(databases, readings)
+    wrong = wrong_reads(readings)
     found = differing(before, final_tables(databases))
     _say(
         f"{len(asked.keys)} nights asked for, {dict(asked.statuses)}; run twice: "

@@ -15,11 +15,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from multiprocessing.context import BaseContext
 from threading import Event
+from uuid import UUID
 
 import asyncpg
 import numpy as np
+import psycopg
 
-from seda.database.regions import Databases, Region, api_login_url, shards_of
+from seda.database.regions import (
+    Databases,
+    Region,
+    RegionalDatabase,
+    api_login_url,
+    shards_of,
+)
 from seda.settings import Settings
 from serving.authentication import Caller
 from serving.lists import personal_lists
@@ -50,7 +58,8 @@ _BROKEN = """
     where g.state <> 'published' or not g.row_counts ?& array['recommendations',
         'mv_user_top_candidates']"""
 _STORED = """
-    select generation, user_id, entity_type, cards from seda.mv_user_top_candidates"""
+    select generation, user_id, entity_type, cards from seda.mv_user_top_candidates
+    where generation = any (%s)"""
 _KILL_SESSIONS = """
     select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()"""
@@ -120,15 +129,24 @@ class Nights:
 @dataclass
 class Readings:
     """What people were given: (person, generation of each type, cards of each type that has some,
-    hashed) → how often."""
+    hashed) → how often; and what stands in the generations that they were given."""
 
     reads: Counter = field(default_factory=Counter)
+    stored: dict[tuple[int, UUID, str], int] = field(default_factory=dict)
+    """(generation, person, type) → its cards, hashed. Looked up while it is served: later nights
+    drop it."""
     refused: int = 0
     """Reads that failed because the database was away; nothing was shown."""
 
     @property
     def count(self) -> int:
         return sum(self.reads.values())
+
+    def look_up(self, database: RegionalDatabase, generations: set[int]) -> None:
+        """Remember what stands in these generations."""
+        with database.transaction() as connection:
+            for generation, person, kind, cards in connection.execute(_STORED, [[*generations]]):
+                self.stored[generation, person, kind] = hash(tuple(cards))
 
 
 @contextlib.contextmanager
@@ -155,7 +173,7 @@ async def _read(databases: Databases, region: Region, readings: Readings, over: 
     people = [Caller(str(sub)) for (sub,) in subs]
     shards = sum(shard.region is region for shard in shards_of(settings))
     address, connection = api_login_url(databases[region], settings), None
-    turn = 0
+    turn, seen = 0, {0}
     while not over.is_set():
         try:
             if connection is None:
@@ -174,21 +192,20 @@ async def _read(databases: Databases, region: Region, readings: Readings, over: 
         turn += 1
         cards = tuple(hash(tuple(each.cards)) for each in found.lists if each.cards)
         readings.reads[found.user_id, found.generations, cards] += 1
+        if unseen := {*found.generations} - seen:
+            with contextlib.suppress(psycopg.Error):  # it is away: after the next read, then
+                readings.look_up(databases[region], unseen)
+                seen |= unseen
     if connection is not None:
         await connection.close()
 
 
-def wrong_reads(databases: Databases, readings: Readings, region: Region = Region.GLOBAL) -> int:
+def wrong_reads(readings: Readings) -> int:
     """Reads that were not one whole generation: a gap, an empty list, a mix, a part."""
-    with databases[region].transaction() as connection:
-        stored = {
-            (generation, person, kind): hash(tuple(cards))
-            for generation, person, kind, cards in connection.execute(_STORED)
-        }
     wrong = 0
     for (person, generations, cards), times in readings.reads.items():
         whole = len(set(generations)) == 1 and cards == tuple(
-            stored.get((generation, person, kind))
+            readings.stored.get((generation, person, kind))
             for kind, generation in zip(TYPES, generations, strict=True)
         )
         wrong += 0 if whole else times

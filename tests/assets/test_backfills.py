@@ -140,7 +140,7 @@ def test_kills_show_nobody_a_part_of_a_night_and_the_next_one_repairs(
         assert world.night(observed=False).success
     assert readings.count > 20
     assert readings.refused > 0  # it went on after its connections were cut
-    assert wrong_reads(databases, readings) == 0
+    assert wrong_reads(readings) == 0
     assert differing(before, final_tables(databases)) == {}
 
 
