@@ -179,7 +179,7 @@ def test_what_happens_before_the_first_night_waits_for_it(ranked, platform, inst
     ranked.event(ben, "join", ranked.rooms[0])
     ranked.ahead()
     assert isinstance(tick(platform, instance), dg.SkipReason)
-    ranked.publish(ada, listed=15)
+    ranked.publish(ada, listed=len(ranked.rooms))  # so that this room is in the list
     (request,) = tick(platform, instance).run_requests
     assert run(platform, instance, request).success
     assert len(ranked.overlays()) == 1
