@@ -14,6 +14,8 @@ import scipy.sparse as sp
 from seda.recommender.evaluate import hit_table, ndcg_at
 from seda.recommender.nearest import top_k_products
 
+MOST_DRAWS = 100
+
 
 @dataclass(frozen=True)
 class LightGCNConfig:
@@ -120,7 +122,7 @@ def _triples(
     owners = np.repeat(np.arange(users), np.diff(plays.indptr))
     taken = np.sort(owners * np.int64(items) + plays.indices)
     others = random.integers(0, items, plays.nnz)
-    while True:
+    for _ in range(MOST_DRAWS):  # who has played everything has no other item
         keys = owners * np.int64(items) + others
         places = np.minimum(np.searchsorted(taken, keys), taken.size - 1)
         again = np.flatnonzero(taken[places] == keys)

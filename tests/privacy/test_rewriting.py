@@ -48,6 +48,8 @@ def quiet(world: World) -> None:
                          region=region) == [(True,)]:  # fmt: skip
                 break
             time.sleep(0.05)
+        else:
+            raise AssertionError("a transaction stayed open for two minutes")
 
 
 def tables(places: Places, region: Region = Region.GLOBAL):
