@@ -14,6 +14,8 @@ cross join lateral (
     where c.generation = p.generation and c.user_id = me.id and c.entity_type = $1
 ) l
 """
+# What is live of the person, with no list. $1 type, $2 shards, $3 now.
+LIVE = "select * from seda.live_lists('authenticated', array[$1], '{}', $2, $3)"
 # Rows → pydantic: a row per card, with suppressions. $1 type, $2 shards, $3 rows, $4 now.
 ROWS = """
 with me as materialized (
@@ -36,3 +38,9 @@ where not exists (
       and (s.suppressed_until is null or s.suppressed_until > $4::timestamptz))
 order by r.rank limit $3::int
 """
+# The same with what live order asks of an item.
+ROWS_WITH_GENRES = ROWS.replace(
+    "r.model_version",
+    """r.model_version, coalesce((select g.genre from seda.artist_genres g
+       where g.artist_id = r.entity_id order by g.weight desc, g.genre limit 1), '') as genre""",
+)

@@ -1,28 +1,31 @@
 """The API with endpoints beside its own, to compare with. `python -m benchmarks.feeds.variants`.
 
 `/bench/rows` makes the page of one list out of rows and pydantic models, read only;
-`/bench/rows-recorded` records it as the API does; `/bench/list` is the API's own page, read only;
+`/bench/rows-recorded` records it as the API does; `/bench/rows-live` also has the live order, so
+that it is the API's page but for how it is stored; `/bench/list` is the API's own, read only;
 `/bench/stored` is the stored cards as they are, the least that a page can be; `/bench/bytes` is as
 many bytes without a database.
 """
 
 import os
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
 from fastapi import FastAPI, Query, Request
 from starlette.responses import Response
 
-from benchmarks.feeds.rows import ROWS, STORED
+from benchmarks.feeds.rows import LIVE, ROWS, ROWS_WITH_GENRES, STORED
 from seda.database.regions import Databases
+from seda.feedback.live_order import ListFacts, movements, next_page
 from seda.settings import load_settings
 from serving.app import create_app
 from serving.authentication import Caller
 from serving.documentation import Card, FeedPage, Social
-from serving.feed import _body, _Reader
+from serving.feed import LARGEST_LIMIT, _body, _Reader
 from serving.impressions import ServedPage
-from serving.lists import Item
+from serving.lists import Item, _person
 from serving.server import serve
 from serving.services import Services, WithCaller, WithServices
 from serving.session import person_session
@@ -46,14 +49,20 @@ def build() -> FastAPI:
         request: Request, services: WithServices, caller: WithCaller, limit: Limit = 50
     ) -> FeedPage:
         user_id, cards = await _cards(services, caller, limit)
-        items = [
-            Item(0, "", "", str(each.id), "artist", str(each.entity_id), 1, each.model_version)
-            for each in cards
-        ]
-        page = ServedPage(
-            user_id, "artists", request.state.request_id, services.clock(), 1, items
-        )  # fmt: skip
-        await services.impressions.record(await services.directory.region_of(caller), page)
+        await _record(services, caller, request.state.request_id, user_id, cards)
+        return FeedPage(items=cards, next_cursor=None, generation=1, source="personal")
+
+    @app.get("/bench/rows-live", response_model=FeedPage)
+    async def live(
+        request: Request, services: WithServices, caller: WithCaller, limit: Limit = 50
+    ) -> FeedPage:
+        region = await services.directory.region_of(caller)
+        shards, now = services.shards[region], services.clock()
+        async with person_session(services.pools, region, caller) as connection:
+            person = await connection.fetchrow(LIVE, "artist", shards, now)
+            found = await connection.fetch(ROWS_WITH_GENRES, "artist", shards, LARGEST_LIMIT, now)
+        cards = _in_live_order(_person(person), found, limit)
+        await _record(services, caller, request.state.request_id, person["user_id"], cards)
         return FeedPage(items=cards, next_cursor=None, generation=1, source="personal")
 
     @app.get("/bench/list")
@@ -89,11 +98,44 @@ async def _cards(services: Services, caller: Caller, limit: int) -> tuple[UUID, 
         found = await connection.fetch(
             ROWS, "artist", services.shards[region], limit, services.clock()
         )
-    cards = [
-        Card(**{**row, "reasons": orjson.loads(row["reasons"]), "social": NOBODY})
-        for row in map(dict, found)
-    ]
+    cards = [_card(row, row["rank"]) for row in found]
     return found[0]["user_id"], cards
+
+
+def _card(row: Any, rank: int, *reasons: dict[str, str]) -> Card:
+    told = [*reasons, *orjson.loads(row["reasons"])]
+    return Card(**{**dict(row), "rank": rank, "reasons": told, "social": NOBODY})
+
+
+def _in_live_order(person: Any, rows: Sequence[Any], limit: int) -> list[Card]:
+    """What `serving.lists` does with stored cards."""
+    positions = {row["entity_id"].bytes: position for position, row in enumerate(rows)}
+    facts = ListFacts(
+        genres=[row["genre"] for row in rows],
+        shown={positions[id]: times for id, times in person.shown.items() if id in positions},
+        touched=[positions.get(id) for id in person.touched],
+    )
+    moved = movements(facts, person.events)
+    chosen, _ = next_page(
+        [row["is_new"] for row in rows], served=0, hidden=(), size=limit,
+        places={at: sum(each.places for each in by) for at, by in moved.items()},
+    )  # fmt: skip
+    return [
+        _card(rows[at], rank, *({"kind": each.kind, "text": each.text}
+                                for each in moved.get(at, ()) if each.kind == "listened"))
+        for rank, at in enumerate(chosen, 1)
+    ]  # fmt: skip
+
+
+async def _record(
+    services: Services, caller: Caller, request_id: str, user_id: UUID, cards: Sequence[Card]
+) -> None:
+    items = [
+        Item(0, "", "", str(each.id), "artist", str(each.entity_id), 1, each.model_version)
+        for each in cards
+    ]
+    page = ServedPage(user_id, "artists", request_id, services.clock(), 1, items)
+    await services.impressions.record(await services.directory.region_of(caller), page)
 
 
 if __name__ == "__main__":

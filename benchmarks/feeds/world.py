@@ -4,11 +4,13 @@ The lists are drawn, not ranked: what a request costs depends on how many cards 
 large, not on which. They are loaded and flipped by the pipeline's own publishing.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import numpy as np
 import orjson
+import psycopg
 
 from seda.catalogue.names import load_names
 from seda.database.copy import read_fixed
@@ -28,13 +30,23 @@ from seda.sandbox.profiles import PROFILES
 from seda.sandbox.seeding import seed_sandbox
 
 LISTED = 50
-GENRES = 60
 VERSION = "linear-tuned-1"
-_IDS = {
-    "room": "select id from seda.rooms order by id",
-    "playlist": "select id from seda.playlists order by id",
-    "artist": "select id from seda.artists order by id",
+# Ids with their main genres, by which a person's listening lifts what they have not heard.
+_ENTITIES = {
+    "room": "select id, coalesce(genre, '') from seda.rooms order by id",
+    "playlist": "select id, coalesce(genre, '') from seda.playlists order by id",
+    "artist": "select distinct on (a.id) a.id, coalesce(g.genre, '') from seda.artists a "
+    "left join seda.artist_genres g on g.artist_id = a.id order by a.id, g.weight desc, g.genre",
 }
+
+
+@dataclass(frozen=True)
+class _Catalogue:
+    """The entities of one type: ids (n, 16) uint8, names and main genres."""
+
+    ids: np.ndarray
+    names: list[str]
+    genres: list[str]
 
 
 def build(databases: Databases, profile: str) -> None:
@@ -58,16 +70,13 @@ def build(databases: Databases, profile: str) -> None:
 def _publish_all(database: RegionalDatabase, shards: list[Shard], now: datetime) -> None:
     random = np.random.default_rng(0)
     with database.transaction() as connection:
-        entities = {}
-        for kind in ENTITY_TYPES:
-            (ids,) = read_fixed(connection, _IDS[kind], ["uuid"])
-            entities[kind] = ids, load_names(connection, kind, ids)
+        entities = {kind: _catalogue(connection, kind) for kind in ENTITY_TYPES}
         everybody, buckets = read_fixed(
             connection, "select id, bucket from seda.users order by id", ["uuid", "int2"]
         )
     for shard in shards:
         people = everybody[(buckets >= shard.buckets[0]) & (buckets < shard.buckets[1])]
-        rendered = [_rendered(kind, people, *entities[kind], now, random) for kind in ENTITY_TYPES]
+        rendered = [_rendered(kind, people, entities[kind], now, random) for kind in ENTITY_TYPES]
         generation = open_generation(
             database, shard=shard.key, model_version=VERSION, run_id=None, data_versions={}, now=now
         )
@@ -76,11 +85,18 @@ def _publish_all(database: RegionalDatabase, shards: list[Shard], now: datetime)
         publish(database, generation, entity_types=ENTITY_TYPES, now=now)
 
 
+def _catalogue(connection: psycopg.Connection, kind: str) -> _Catalogue:
+    rows = connection.execute(_ENTITIES[kind]).fetchall()
+    ids = np.frombuffer(b"".join(id.bytes for id, _ in rows), np.uint8).reshape(-1, 16)
+    return _Catalogue(ids, load_names(connection, kind, ids), [genre for _, genre in rows])
+
+
 def _rendered(
-    kind: str, people: np.ndarray, ids: np.ndarray, names: list[str], now: datetime,
+    kind: str, people: np.ndarray, catalogue: _Catalogue, now: datetime,
     random: np.random.Generator,
 ) -> tuple[RecommendationRows, CardRows]:  # fmt: skip
     """Everybody's fifty: distinct entities, popular ones more often."""
+    ids, names = catalogue.ids, catalogue.names
     listed = min(LISTED, len(ids))
     stride = random.integers(1, max(2, len(ids) // listed), len(people))
     first = (random.random(len(people)) ** 3 * len(ids)).astype(int)
@@ -96,7 +112,7 @@ def _rendered(
     is_new = random.random(rows) < 0.4
     reasons = [
         [Reason("because_you_listen", f"Because you listen to {names[n]}"),
-         Reason("matches_genre", f"Because you like genre {n % GENRES}")]
+         Reason("matches_genre", f"Because you like {catalogue.genres[n]}")]
         for n in range(min(500, len(names)))
     ]  # fmt: skip
     cards = [
@@ -129,7 +145,7 @@ def _rendered(
             user_ids=people, entity_types=np.full(len(people), kind),
             lengths=np.full(len(people), listed), recommendation_ids=flat_ids,
             entity_ids=ids[flat], scores=scores.astype(np.float32), cards=cards, is_new=is_new,
-            genres=[f"genre {position % GENRES}" for position in flat.tolist()], **times,
+            genres=[catalogue.genres[position] for position in flat.tolist()], **times,
         ),
     )  # fmt: skip
 

@@ -37,6 +37,8 @@ def row_of(sql: Callable[..., list[tuple]], table: str, owner: Listener) -> dict
     ):
         if column in OWNING_COLUMNS:
             row[column] = owner.id
+        elif column == "auth_user_id":
+            row[column] = str(owner.sub)
         elif asked:
             guessed = ENTITY if type == "uuid" else _BY_TYPE[type]
             row[column] = _VALUES.get(column, guessed)

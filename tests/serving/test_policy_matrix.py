@@ -105,12 +105,14 @@ def expected(relation: Relation, actor: str) -> set[str]:
 class Matrix:
     """One transaction of the databases' owner, in which actors try, and nothing stays."""
 
-    def __init__(self, world: World, connection: psycopg.Connection) -> None:
+    def __init__(self, world: World, connection: psycopg.Connection, region: Region) -> None:
         self._connection = connection
-        self.owner = world.person("Owner")
+        self.owner = world.person("Owner", region=region)
         self.actors: dict[str, Listener | None] = {"anon": None, "owner": self.owner}
         for role in PERSONS[1:]:
-            self.actors[role] = world.person(role, role="user" if role == "other" else role)
+            self.actors[role] = world.person(
+                role, region=region, role="user" if role == "other" else role
+            )
         self.actors["service_role"] = None
         self._generation = world.publish(self.owner, world.entities("room", 1))
 
@@ -279,13 +281,13 @@ def _select(name: str, columns: list[str]) -> sql.Composed:
     return sql.SQL("select {} from seda.{}").format(each, sql.Identifier(name))
 
 
-@pytest.mark.parametrize("region", [Region.GLOBAL])
+@pytest.mark.parametrize("region", Region)
 def test_everybody_may_do_what_is_declared_and_nothing_else(world: World, region: Region) -> None:
     wrong: list[str] = []
     seen: set[str] = set()
     attempts = 0
     with world.databases[region].connect() as connection:
-        matrix = Matrix(world, connection)
+        matrix = Matrix(world, connection, region)
         for relation in matrix.relations():
             seen.add(relation.name)
             for actor in matrix.actors:
