@@ -141,6 +141,13 @@ class Settings(BaseSettings):
     largest_body_kib: int = Field(
         1024, ge=1, description="Largest body of a request to the API, in KiB."
     )
+    api_connections: int = Field(
+        4,
+        ge=1,
+        le=50,
+        description="Connections of an API process to each region's database, beside the one that "
+        "records pages; more than its free processors make every request dearer.",
+    )
     drain_seconds: float = Field(
         1.0,
         ge=0,

@@ -71,13 +71,20 @@ def create_app(
         urls = await asyncio.to_thread(
             lambda: {region: api_login_url(held[region], settings) for region in Region}
         )
-        pools = Pools(urls)
+        pools = Pools(urls, size=settings.api_connections)
+        # What is served is recorded over a connection of its own, one batch at a time: it waits for
+        # no reader, and the server process behind it has little else to keep at hand.
+        recording = Pools(urls, size=1)
         await pools.open()
-        app.state.services = _services(settings, clock, pools, telemetry, limits, draining)
+        await recording.open()
+        app.state.services = _services(
+            settings, clock, pools, ImpressionLog(recording), telemetry, limits, draining
+        )
         app.state.linking = await asyncio.to_thread(Linking.from_settings, settings)
         await app.state.services.verifier.keys.prefetch()
         async with demo.opened(app, settings, held, clock):
             yield
+        await recording.close()
         await pools.close()
         if databases is None:
             held.close()
@@ -122,6 +129,7 @@ def _services(
     settings: Settings,
     clock: Callable[[], datetime],
     pools: Pools,
+    impressions: ImpressionLog,
     telemetry: Telemetry,
     limits: RateLimits,
     draining: Draining,
@@ -132,7 +140,7 @@ def _services(
         directory=RegionDirectory(pools, clock),
         verifier=TokenVerifier.from_settings(settings, clock),
         cursors=Cursors(settings.cursor_secret(), clock),
-        impressions=ImpressionLog(pools),
+        impressions=impressions,
         shards={Region.GLOBAL: settings.global_shards, Region.EU: settings.eu_shards},
         embedding_cap_usd=settings.embedding_monthly_cap_usd,
         telemetry=telemetry,

@@ -12,7 +12,7 @@ import asyncpg
 
 from seda.publishing.cards import Reason, card_json, recommendation_id
 from serving.cursors import SEEN_HEAD, Source
-from serving.lists import Item, Page, check_person
+from serving.lists import Item, Origin, Page, check_person
 from serving.presence import room_block
 
 MOST_SEEN = 200
@@ -112,6 +112,5 @@ def _item(row: Any, source: Source) -> Item:
         model_version=version,
     ).decode()
     social = room_block(row["friend_count"], row["friends"], card)
-    return Item(
-        row["key"], card, social, str(id), row["entity_type"], str(entity_id), None, version
-    )
+    origin = Origin(row["entity_type"], None, version)
+    return Item(card, social, str(id), str(entity_id), None, origin)

@@ -11,7 +11,7 @@ before was being committed, so a page waits for two commits at most, and for non
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -19,7 +19,7 @@ from uuid import UUID
 import asyncpg
 
 from seda.database.regions import Region
-from serving.lists import Item
+from serving.lists import Item, Origin
 from serving.pools import Pools
 from serving.presence import NOBODY_JSON
 from serving.problems import DatabaseUnavailableError
@@ -49,25 +49,25 @@ class ServedPage:
 
     def rows(self) -> Iterator[tuple[object, ...]]:
         """The arguments of `seda.record_pages` for each list that the page has items of."""
-        shown: dict[tuple[str, int | None, str], list[tuple[int, Item]]] = {}
-        for place, item in enumerate(self.items, start=self.first):
-            origin = item.entity_type, item.generation, item.model_version
-            shown.setdefault(origin, []).append((place, item))
-        for origin, items in shown.items():
-            known = items[0][1].is_new is not None
-            befriended = any(item.social is not NOBODY_JSON for _, item in items)
+        shown: dict[Origin, list[int]] = {}
+        for place, item in enumerate(self.items):
+            shown.setdefault(item.origin, []).append(place)
+        for origin, places in shown.items():
+            _, social, ids, entity_ids, is_new, _ = zip(
+                *[self.items[place] for place in places], strict=True
+            )
+            alone = [each is NOBODY_JSON for each in social]
             yield (
                 self.user_id, self.surface, self.request_id, self.shown_at, *origin,
-                _array([str(place) for place, _ in items]),
-                _array([item.id for _, item in items]),
-                _array([item.entity_id for _, item in items]),
-                _array(["t" if item.is_new else "f" for _, item in items]) if known else None,
-                _array(["f" if item.social is NOBODY_JSON else "t" for _, item in items])
-                if befriended else None,
+                _array([str(self.first + place) for place in places]),
+                _array(ids),
+                _array(entity_ids),
+                None if is_new[0] is None else _array(["ft"[each] for each in is_new]),
+                None if all(alone) else _array(["tf"[each] for each in alone]),
             )  # fmt: skip
 
 
-def _array(elements: list[str]) -> str:
+def _array(elements: Iterable[str]) -> str:
     """As text: the driver would make an object of every element."""
     return "{" + ",".join(elements) + "}"
 

@@ -21,6 +21,8 @@ from seda.feedback.live_order import (
     Movement,
     OwnEvent,
     base_order,
+    base_places,
+    liked_genres,
     movements,
     next_page,
 )
@@ -54,23 +56,27 @@ _REHEARSED = """
 """
 
 
+class Origin(NamedTuple):
+    """The list that items come from; fall-back lists have no generation."""
+
+    entity_type: str
+    generation: int | None
+    model_version: str
+
+
 class Item(NamedTuple):
     """One item of a page: its stored card with what live order adds, and its live social block.
 
-    A tuple, since a page makes fifty. `id` and `entity_id` are also in the card; `key` is its base
-    position; `generation`, `model_version` and `is_new` are of the list it comes from (fall-back
-    lists have no generation, and nothing in them is known to be new or not).
+    A tuple, since a page makes fifty. `id` and `entity_id` are also in the card; in fall-back lists
+    nothing is known to be new or not.
     """
 
-    key: int
     card: str
     social: str
     id: str
-    entity_type: str
     entity_id: str
-    generation: int | None
-    model_version: str
-    is_new: bool | None = None
+    is_new: bool | None
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +100,15 @@ class Page:
 class LiveList:
     """One published list and what is known now of its items; generation 0 is no list.
 
-    Positions count from 0. `friends` are (count, friends as the database gives them) by position.
-    Where a real-time ranking stands on the list, `ranks` say where each position stands now, from
-    1, and `scores` what it scores.
+    Positions count from 0; those `hidden` are suppressed. `friends` are (count, friends as the
+    database gives them) by position. Where a real-time ranking stands on the list, `ranks` say
+    where each position stands now, from 1, and `scores` what it scores.
     """
 
-    entity_type: str
-    generation: int
-    model_version: str = ""
+    origin: Origin
     cards: Sequence[str] = ()
     is_new: Sequence[bool] = ()
-    hidden: Collection[int | None] = ()
+    hidden: Collection[int] = ()
     moved: Mapping[int, tuple[Movement, ...]] = field(default_factory=dict)
     friends: Mapping[int, tuple[int, Any]] = field(default_factory=dict)
     ranks: Sequence[int] = ()
@@ -113,27 +117,24 @@ class LiveList:
     def movements_of(self, id: str) -> tuple[Movement, ...]:
         """What moves the recommendation of this id now; nothing if it is not in the list."""
         for position, card in enumerate(self.cards):
-            if ids_in(card)[0] == id:
+            if ids_in(card, self.origin.entity_type)[0] == id:
                 return self.moved.get(position, ())
         return ()
 
-    def item(self, key: int, position: int) -> Item:
+    def item(self, position: int) -> Item:
         """The item at a position, as a page shows it."""
         card = self.cards[position]
         social = NOBODY_JSON
         if position in self.friends:
             count, friends = self.friends[position]
             social = room_block(count, friends, card)
-        id, entity_id = ids_in(card)
+        id, entity_id = ids_in(card, self.origin.entity_type)
         if self.scores:
             card = with_score(card, self.scores[position])
         for movement in self.moved.get(position, ()):
             if movement.kind == "listened":
                 card = with_first_reason(card, Reason(movement.kind, movement.text))
-        return Item(
-            key, card, social, id, self.entity_type, entity_id, self.generation,
-            self.model_version, self.is_new[position],
-        )  # fmt: skip
+        return Item(card, social, id, entity_id, self.is_new[position], self.origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,20 +146,18 @@ class PersonalLists:
     source: Source
     lists: tuple[LiveList, ...]
     arm: str
-    _order: tuple[tuple[int, int], ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        lengths = tuple(len(each.cards) for each in self.lists)
-        object.__setattr__(self, "_order", base_order(lengths))
 
     @property
     def generations(self) -> tuple[int, ...]:
-        return tuple(each.generation for each in self.lists)
+        """Of each list; 0 is no list."""
+        return tuple(each.origin.generation or 0 for each in self.lists)
 
     def page(self, served: int, size: int) -> Page:
         """The next page of at most `size` items, live order and novelty quota applied."""
-        lists, order = self.lists, self._order
-        hidden, places = self._by_place()
+        lists = self.lists
+        lengths = tuple(len(each.cards) for each in lists)
+        order = base_order(lengths)
+        hidden, places = self._by_place(base_places(lengths))
         chosen, more = next_page(
             [lists[each].is_new[position] for each, position in order],
             served=served, hidden=hidden, places=places, size=size,
@@ -166,43 +165,29 @@ class PersonalLists:
         items = []
         for place in chosen:
             each, position = order[place]
-            items.append(lists[each].item(place, position))
+            items.append(lists[each].item(position))
             served |= 1 << place
         return Page(
             self.user_id, self.source, tuple(items), more, any(self.generations),
             self.generations, served,
         )  # fmt: skip
 
-    def _by_place(self) -> tuple[set[int], dict[int, float]]:
-        """Hidden base places, and the places by which live order moves the others."""
+    def _by_place(self, base: tuple[tuple[int, ...], ...]) -> tuple[set[int], dict[int, float]]:
+        """Hidden base places, and the places by which live order moves the others; `base` has the
+        base place of each list's positions."""
         hidden: set[int] = set()
         places: dict[int, float] = {}
-        if any(each.ranks for each in self.lists):
-            places = self._ranked_again()
-        if any(each.hidden or each.moved for each in self.lists):
-            for place, (each, position) in enumerate(self._order):
-                live = self.lists[each]
-                if position in live.hidden:
-                    hidden.add(place)
-                elif position in live.moved:
-                    moved = live.moved[position]
-                    places[place] = places.get(place, 0.0) + (
-                        moved[0].places if len(moved) == 1 else sum([each.places for each in moved])
-                    )
+        for live, base_place in zip(self.lists, base, strict=True):
+            hidden.update([base_place[position] for position in live.hidden])
+            # A real-time ranking gives the places that a list has to its items anew. Base places
+            # stay what pages have served.
+            for place, rank in zip(base_place, live.ranks, strict=False):
+                places[place] = float(place - base_place[rank - 1])
+            for position, moved in live.moved.items():
+                place = base_place[position]
+                by = moved[0].places if len(moved) == 1 else sum([each.places for each in moved])
+                places[place] = places.get(place, 0.0) + by
         return hidden, places
-
-    def _ranked_again(self) -> dict[int, float]:
-        """By base place, how far real-time rankings move it: the places that a list has are given
-        to its items anew. Base places stay what pages have served."""
-        of_list: list[list[int]] = [[] for _ in self.lists]
-        for place, (each, _) in enumerate(self._order):
-            of_list[each].append(place)
-        return {
-            place: float(place - places[rank - 1])
-            for live, places in zip(self.lists, of_list, strict=True)
-            for place, rank in zip(places, live.ranks, strict=False)
-            if places[rank - 1] != place
-        }
 
 
 async def personal_lists(
@@ -240,7 +225,7 @@ async def personal_lists(
         tuple(
             _live_list(found[kind], person, len(entity_types))
             if kind in found
-            else LiveList(kind, 0)
+            else LiveList(Origin(kind, 0, ""))
             for kind in entity_types
         ),
         rows[0]["arm"],
@@ -254,15 +239,18 @@ class _Person:
     suppressed: Sequence[bytes]
     shown: Mapping[bytes, int]
     events: Sequence[OwnEvent]
+    liked: Mapping[str, Movement]
     touched: Sequence[bytes]
 
 
 def _person(row: Any) -> _Person:
-    events = orjson.loads(row["events"]) if row["events"] else ()
+    told = orjson.loads(row["events"]) if row["events"] else ()
+    events = [OwnEvent(kind, genre, seconds) for kind, seconds, genre in told]
     return _Person(
         _ids(row["suppressed"]),
         Counter(_ids(row["shown"])),
-        [OwnEvent(kind, genre, seconds) for kind, seconds, genre in events],
+        events,
+        liked_genres(events),
         _ids(row["touched"]),
     )
 
@@ -273,21 +261,24 @@ def _live_list(row: Any, person: _Person, lists: int) -> LiveList:
         is_new = ['"is_new":true' in card for card in cards]
     ids = _ids(row["entity_ids"])
     positions = dict(zip(ids, range(len(ids)), strict=True))
-    position_of = positions.get
     friends: dict[int, tuple[int, Any]] = {}
     seen: dict[int, list[float]] = {}
     for room, count, faces, seconds in orjson.loads(row["present"]) if row["present"] else ():
         position = positions[UUID(room).bytes]
         friends[position], seen[position] = (count, faces), seconds
-    shown = {at: times for id, times in person.shown.items() if (at := position_of(id)) is not None}
+    shown = person.shown
     facts = ListFacts(
-        row["genres"] or (), shown, [position_of(id) for id in person.touched], seen,
+        row["genres"] or (),
+        {position: shown[id] for id, position in positions.items() if id in shown},
+        [positions.get(id) for id in person.touched],
+        seen,
         _owed_to_friends(row, lists),
-    )  # fmt: skip
+    )
     return LiveList(
-        row["entity_type"], row["generation"], row["model_version"], cards, is_new,
-        frozenset(map(position_of, person.suppressed)),
-        movements(facts, person.events), friends, row["ranks"] or (), row["scores"] or (),
+        Origin(row["entity_type"], row["generation"], row["model_version"]), cards, is_new,
+        [positions[id] for id in person.suppressed if id in positions],
+        movements(facts, person.events, person.liked), friends, row["ranks"] or (),
+        row["scores"] or (),
     )  # fmt: skip
 
 

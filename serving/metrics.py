@@ -13,7 +13,6 @@ from starlette.responses import Response
 from seda.database.regions import Region
 from seda.observability.metrics import CONTENT_TYPE, Sample, exposition
 from serving.documentation import METRICS_RESPONSES
-from serving.pools import POOL_SIZE
 from serving.problems import ProblemError
 from serving.services import Services, WithServices
 
@@ -36,7 +35,7 @@ async def _of_region(services: Services, region: Region) -> list[Sample]:
     pool = [
         Sample("database_connections", {**here, "state": "used"}, float(used)),
         Sample("database_connections", {**here, "state": "idle"}, float(idle)),
-        Sample("database_connections_limit", here, float(POOL_SIZE)),
+        Sample("database_connections_limit", here, float(services.pools.size)),
     ]
     try:
         async with services.pools.transaction(region, readonly=True) as connection:

@@ -43,9 +43,13 @@ class _Connection(asyncpg.Connection):
 
 
 class Pools:
-    """One pool per region; `role` is what every connection becomes, none for the login itself."""
+    """One pool per region, of at most `size` connections each; `role` is what every connection
+    becomes, none for the login itself."""
 
-    def __init__(self, urls: Mapping[Region, str], *, role: str | None = None) -> None:
+    def __init__(
+        self, urls: Mapping[Region, str], *, role: str | None = None, size: int = POOL_SIZE
+    ) -> None:
+        self.size = size
         # Generic plans: the feed's statement joins a partitioned table, which is dear to re-plan.
         server_settings = {
             "plan_cache_mode": "force_generic_plan",
@@ -59,7 +63,7 @@ class Pools:
             region: asyncpg.create_pool(
                 url,
                 min_size=0,
-                max_size=POOL_SIZE,
+                max_size=size,
                 timeout=CONNECT_TIMEOUT_SECONDS,
                 command_timeout=COMMAND_TIMEOUT_SECONDS,
                 connection_class=_Connection,

@@ -25,7 +25,8 @@ from serving.authentication import Caller
 from serving.documentation import Card, FeedPage, Social
 from serving.feed import LARGEST_LIMIT, _body, _Reader
 from serving.impressions import ServedPage
-from serving.lists import Item, _person
+from serving.lists import Item, Origin, _person
+from serving.presence import NOBODY_JSON
 from serving.server import serve
 from serving.services import Services, WithCaller, WithServices
 from serving.session import person_session
@@ -115,7 +116,7 @@ def _in_live_order(person: Any, rows: Sequence[Any], limit: int) -> list[Card]:
         shown={positions[id]: times for id, times in person.shown.items() if id in positions},
         touched=[positions.get(id) for id in person.touched],
     )
-    moved = movements(facts, person.events)
+    moved = movements(facts, person.events, person.liked)
     chosen, _ = next_page(
         [row["is_new"] for row in rows], served=0, hidden=(), size=limit,
         places={at: sum(each.places for each in by) for at, by in moved.items()},
@@ -131,9 +132,10 @@ async def _record(
     services: Services, caller: Caller, request_id: str, user_id: UUID, cards: Sequence[Card]
 ) -> None:
     items = [
-        Item(0, "", "", str(each.id), "artist", str(each.entity_id), 1, each.model_version)
+        Item("", NOBODY_JSON, str(each.id), str(each.entity_id), each.is_new,
+             Origin("artist", 1, each.model_version))
         for each in cards
-    ]
+    ]  # fmt: skip
     page = ServedPage(user_id, "artists", request_id, services.clock(), 1, items)
     await services.impressions.record(await services.directory.region_of(caller), page)
 

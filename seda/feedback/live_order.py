@@ -84,16 +84,19 @@ def presence_lift(seconds_ago: Iterable[float]) -> float:
     return MOST_BY_PRESENCE * (1 - nobody)
 
 
-def movements(facts: ListFacts, events: Sequence[OwnEvent]) -> dict[int, tuple[Movement, ...]]:
+def movements(
+    facts: ListFacts, events: Sequence[OwnEvent], liked: Mapping[str, Movement]
+) -> dict[int, tuple[Movement, ...]]:
     """What moves each item of one list, by its position; items that nothing moves are not there.
 
+    `liked` is what `liked_genres` makes of the events, once for all lists of the person.
     An item that the person opened, listened to or joined has been answered: its own showings no
     longer count against it, and it is what shares its genre that rises.
     """
     moved: dict[int, list[Movement]] = {}
     for position, lift in _presence_lifts(facts):
         moved[position] = [_friends_here(lift)]
-    answered = _move_by_events(facts, events, moved)
+    answered = _move_by_events(facts, events, liked, moved)
     for position, times in facts.shown.items():
         if position in answered:
             continue
@@ -126,7 +129,10 @@ def _shown_in_vain(times: int) -> Movement:
 
 
 def _move_by_events(
-    facts: ListFacts, events: Sequence[OwnEvent], moved: dict[int, list[Movement]]
+    facts: ListFacts,
+    events: Sequence[OwnEvent],
+    liked: Mapping[str, Movement],
+    moved: dict[int, list[Movement]],
 ) -> set[int]:
     """Add what events move; returns the positions that the person answered."""
     answered: set[int] = set()
@@ -142,7 +148,6 @@ def _move_by_events(
     for position, loss in skips.items():
         if loss > 0:
             moved.setdefault(position, []).append(Movement("skipped", -loss, "You skipped this"))
-    liked = _liked_genres(events)
     if liked:
         for position, genre in enumerate(facts.genres):
             if genre in liked and position not in answered:
@@ -150,7 +155,7 @@ def _move_by_events(
     return answered
 
 
-def _liked_genres(events: Sequence[OwnEvent]) -> dict[str, Movement]:
+def liked_genres(events: Iterable[OwnEvent]) -> dict[str, Movement]:
     """The lift of each genre; its sentence is that of the event that counts most."""
     found: dict[str, list[OwnEvent]] = {}
     for event in events:
@@ -183,6 +188,15 @@ def base_order(lengths: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         for each, length in enumerate(lengths)
         if position < length
     )
+
+
+@lru_cache(maxsize=1024)
+def base_places(lengths: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """By list and position, the base place of each item: `base_order` the other way round."""
+    places: list[list[int]] = [[] for _ in lengths]
+    for place, (each, _) in enumerate(base_order(lengths)):
+        places[each].append(place)
+    return tuple(map(tuple, places))
 
 
 def next_page(
@@ -218,7 +232,7 @@ def next_page(
 def _within_quota(left: list[int], is_new: Sequence[bool], served: int, size: int) -> list[int]:
     """The best `size` of `left`, new ones drawn forward where the quota would break."""
     before = served.bit_count()
-    new_before = sum(is_new[place] for place in range(len(is_new)) if served >> place & 1)
+    new_before = served and sum(new for place, new in enumerate(is_new) if served >> place & 1)
     page_quota = -(-3 * size // 10) if size >= 10 else 0
     best_first = left[:size]
     counts = list(accumulate([is_new[place] for place in best_first], initial=new_before))

@@ -17,7 +17,7 @@ CARD_VERSION = 1
 # id in every generation.
 _NAMESPACE = UUID("6f2d9c1e-54a4-5f0e-9c6b-0f3f6f1f8a11").bytes
 ENTITY_TYPES = ("room", "playlist", "artist")
-_ENTITY_ID = '"entity_id":"'
+_BEFORE_ENTITY_ID = len('{"id":"","entity_type":"","entity_id":"') + 36
 _REASONS = '"reasons":['
 _SCORE = ',"score":'
 
@@ -66,9 +66,9 @@ def card_json(
     )
 
 
-def ids_in(stored: str) -> tuple[str, str]:
+def ids_in(stored: str, entity_type: str) -> tuple[str, str]:
     """Recommendation and entity id of a stored card, which begins with them, without parsing it."""
-    start = stored.index(_ENTITY_ID, 43) + len(_ENTITY_ID)
+    start = _BEFORE_ENTITY_ID + len(entity_type)
     return stored[7:43], stored[start : start + 36]
 
 

@@ -12,6 +12,8 @@ from seda.feedback.live_order import (
     ListFacts,
     OwnEvent,
     base_order,
+    base_places,
+    liked_genres,
     movements,
     next_page,
     presence_lift,
@@ -86,6 +88,14 @@ def test_three_lists_that_keep_the_quota_do_not_keep_it_mixed_but_the_page_does(
         assert sum(mixed[place] for place in page[:prefix]) >= 3 * prefix // 10
 
 
+@given(st.lists(st.integers(0, 12), max_size=4))
+def test_base_places_are_the_base_order_the_other_way_round(lengths) -> None:
+    order, places = base_order(tuple(lengths)), base_places(tuple(lengths))
+    assert [len(each) for each in places] == lengths
+    for each, of_list in enumerate(places):
+        assert [order[place] for place in of_list] == [(each, n) for n in range(lengths[each])]
+
+
 def test_without_anything_live_the_order_is_as_published() -> None:
     is_new = [number % 3 == 0 for number in range(30)]
     assert next_page(is_new, served=0, hidden=(), places={}, size=20) == (list(range(20)), True)
@@ -97,8 +107,8 @@ def test_each_movement_is_bounded_and_has_a_sentence(friends, events, shown) -> 
     facts = ListFacts(["techno", "jazz", ""] * 3 + ["techno"], shown,
                       [number % 11 if number % 11 < 10 else None for number in range(len(events))],
                       friends)  # fmt: skip
-    moved = movements(facts, events)
-    assert moved == movements(facts, events)
+    moved = movements(facts, events, liked_genres(events))
+    assert moved == movements(facts, events, liked_genres(events))
     for each in moved.values():
         by_kind = {movement.kind: movement for movement in each}
         assert len(by_kind) == len(each)
@@ -124,7 +134,7 @@ def _moved(events, touched=(None,), genres=("techno", "techno", "jazz"), shown=N
     facts = ListFacts(genres, shown or {}, touched)
     return {
         position: [(each.kind, round(each.places, 2), each.text) for each in found]
-        for position, found in movements(facts, events).items()
+        for position, found in movements(facts, events, liked_genres(events)).items()
     }
 
 
