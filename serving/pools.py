@@ -4,6 +4,7 @@ A service starts while a database is down, answers 503 meanwhile, and recovers b
 role a connection acts as is decided by who opens the pools and by `serving.session`.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -71,6 +72,8 @@ class Pools:
             )
             for region, url in urls.items()
         }
+        # A pool gives a connection to whoever comes just as it is free, however long others wait.
+        self._turns = {region: asyncio.Semaphore(size) for region in urls}
 
     async def open(self) -> None:
         """Make the pools usable; no connection is opened yet."""
@@ -105,30 +108,40 @@ class Pools:
 
     @asynccontextmanager
     async def connection(self, region: Region) -> AsyncIterator[asyncpg.Connection]:
-        """A pooled connection; each statement commits by itself.
+        """A pooled connection, in the order of asking; each statement commits by itself.
 
         Raises:
             DatabaseUnavailableError: nothing answers, no connection is free, or it was lost.
         """
-        pool = self._pools[region]
+        pool, turns = self._pools[region], self._turns[region]
         try:
-            # Waiting with a timeout makes a task of it: only where there is something to wait for.
-            patience = None if pool.get_idle_size() else CONNECT_TIMEOUT_SECONDS
-            connection = await pool.acquire(timeout=patience)
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS if turns.locked() else None):
+                await turns.acquire()
+        except TimeoutError as problem:
+            _logger.warning("no %s connection is free", region)
+            raise DatabaseUnavailableError(region) from problem
+        try:
+            connection = await self._acquire(pool, region)
+            try:
+                yield connection
+            except _CONNECTION_LOST as problem:
+                if isinstance(problem, asyncpg.InterfaceError) and not _is_gone(connection):
+                    raise  # a mistake of ours, not an outage
+                _logger.warning("lost a %s connection: %s", region, type(problem).__name__)
+                if not _is_gone(connection):
+                    connection.terminate()  # whatever state it is in, nobody gets it again
+                raise DatabaseUnavailableError(region) from problem
+            finally:
+                await pool.release(connection)
+        finally:
+            turns.release()
+
+    async def _acquire(self, pool: asyncpg.Pool, region: Region) -> asyncpg.Connection:
+        try:
+            return await pool.acquire()
         except (*_CONNECTION_LOST, asyncpg.PostgresError) as problem:
             _logger.warning("no %s connection: %s", region, type(problem).__name__)
             raise DatabaseUnavailableError(region) from problem
-        try:
-            yield connection
-        except _CONNECTION_LOST as problem:
-            if isinstance(problem, asyncpg.InterfaceError) and not _is_gone(connection):
-                raise  # a mistake of ours, not an outage
-            _logger.warning("lost a %s connection: %s", region, type(problem).__name__)
-            if not _is_gone(connection):
-                connection.terminate()  # whatever state it is in, nobody gets it again
-            raise DatabaseUnavailableError(region) from problem
-        finally:
-            await pool.release(connection)
 
 
 def _is_gone(connection: asyncpg.Connection) -> bool:
