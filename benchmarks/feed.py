@@ -110,14 +110,15 @@ def measure(databases: Databases, arguments: argparse.Namespace) -> None:
 
 
 def _closed(api: "Api", path: str, tokens: list[str], seconds: float) -> Measured:
-    before = api.seconds()
+    before, database_before = api.seconds(), api.database_seconds()
     found = uvloop.run(
         closed_loop(api.port, _requests(path, tokens), connections=CONNECTIONS, seconds=seconds)
     )
-    found.processor = [
-        (after - so_far) / len(found.milliseconds) * 1e6
-        for after, so_far in zip(api.seconds(), before, strict=True)
-    ]
+    spent = (
+        api.seconds() - before,
+        sum(after - database_before.get(pid, 0) for pid, after in api.database_seconds().items()),
+    )
+    found.processor = [each / len(found.milliseconds) * 1e6 for each in spent]
     return found
 
 
@@ -129,9 +130,13 @@ class Api:
     process: psutil.Process
     server: psutil.Process
 
-    def seconds(self) -> tuple[float, float]:
-        """Processor time so far of the API, and of the database's processes."""
-        return _seconds(self.process), sum(map(_seconds, self.server.children()))
+    def seconds(self) -> float:
+        """Processor time so far of the API."""
+        return _seconds(self.process)
+
+    def database_seconds(self) -> dict[int, float]:
+        """The same of each of the database's processes that are there, by id."""
+        return {each.pid: _seconds(each) for each in self.server.children()}
 
 
 def _seconds(process: psutil.Process) -> float:
