@@ -60,11 +60,12 @@ _TABLES: Final = """
     )
     select name, pg_total_relation_size(oid) from named order by 1
 """
+# Who reads in another database sees nothing of ours; but who writes there holds our own snapshots
+# back, and with them what VACUUM FULL may drop.
 _OLDER: Final = """
-    select exists (
+    select pg_snapshot_xmin(pg_current_snapshot()) <= %(moment)s::xid8 or exists (
         select from pg_stat_activity a where a.datname = current_database()
-          and a.pid <> pg_backend_pid()
-          and greatest(age(a.backend_xmin), age(a.backend_xid)) > age(%s::xid))
+          and a.pid <> pg_backend_pid() and age(a.backend_xmin) > age(%(moment)s::xid8::xid))
 """
 
 
@@ -266,10 +267,10 @@ def _settled(
 ) -> bool:
     """Whether every transaction that may still see what was deleted before now has ended, within
     that time: VACUUM FULL copies what anybody can still see."""
-    row = connection.execute("select pg_current_xact_id()::xid::text").fetchone()
+    ((moment,),) = connection.execute("select pg_current_xact_id()::text").fetchall()
     steps = int(patience / timedelta(milliseconds=100))
     for step in range(steps + 1):
-        ((older,),) = connection.execute(_OLDER, [row[0] if row else None]).fetchall()
+        ((older,),) = connection.execute(_OLDER, {"moment": moment}).fetchall()
         if not older:
             return True
         if step < steps:

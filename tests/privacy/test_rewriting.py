@@ -13,7 +13,8 @@ from seda.privacy.rewriting import at_once, rewrite_regions, standing
 from tests.privacy.full_world import NAME, ask_for_deletion, run_jobs
 from tests.serving.serving_world import Listener, World
 
-HURRY = replace(at_once(64), lock=timedelta(milliseconds=50), older=timedelta(), rounds=1)
+# Other tests write on the same server, and hold back what may be dropped.
+HURRY = replace(at_once(64), lock=timedelta(milliseconds=50), older=timedelta(seconds=60), rounds=1)
 QUARTER = timedelta(minutes=15)
 
 
@@ -89,11 +90,31 @@ def test_rows_that_an_older_transaction_still_sees_are_not_called_gone(
     with places.databases[Region.GLOBAL].connect() as reader:
         reader.execute("set transaction isolation level repeatable read")
         assert reader.execute("select count(*) from seda.users").fetchone() == (1,)
-        report = run_jobs(places, patience=HURRY)
+        report = run_jobs(places, patience=replace(HURRY, older=timedelta(seconds=3)))
         assert report.jobs == {"delete completed": 1}
         assert "users" in report.rewritten[Region.GLOBAL].locked
         assert report.rewritten[Region.EU].locked == ()
         reader.rollback()
+    quiet(world)
+    run_jobs(places, QUARTER, patience=HURRY)
+    assert files_with(world, ada) == set()
+    assert tables(places).is_due is False
+
+
+def test_who_writes_in_another_database_of_the_server_is_waited_for(
+    world: World, places: Places, ada: Listener
+) -> None:
+    """Our own snapshots are as old as their transaction, and what they see is copied."""
+    ask_for_deletion(world, ada)
+    quiet(world)
+    with places.databases[Region.EU].connect() as writer:
+        writer.execute("select pg_current_xact_id()")
+        report = run_jobs(
+            places, patience=replace(HURRY, older=timedelta(seconds=1)), settled=False
+        )
+        assert report.jobs == {"delete completed": 1}
+        assert "users" in report.rewritten[Region.GLOBAL].locked
+        writer.rollback()
     quiet(world)
     run_jobs(places, QUARTER, patience=HURRY)
     assert files_with(world, ada) == set()
