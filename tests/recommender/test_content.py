@@ -1,6 +1,7 @@
 """The tag space: evidence is length, the untagged stand with their listeners; tastes."""
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 
 from seda.recommender.models.listening import Listening
@@ -34,9 +35,10 @@ def test_what_many_people_tagged_is_longer():
     assert lengths[0] > 2 * np.median(lengths)
 
 
-def test_without_tags_there_is_no_space():
+@pytest.mark.parametrize("tags", [None, sp.identity(ITEMS, np.float32, "csr")])
+def test_without_tags_that_two_items_share_there_is_no_space(tags):
     listening = scenes()
-    space = train_tag_space(Listening(listening.plays), config=SPACE, seed=1)
+    space = train_tag_space(Listening(listening.plays, item_tags=tags), config=SPACE, seed=1)
     assert space.items.shape == (ITEMS, 2)
     assert not space.items.any()
     assert (medoids(listening.plays, space.items) == -1).all()

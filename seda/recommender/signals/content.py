@@ -60,13 +60,15 @@ class TagSpace:
 
 
 def train_tag_space(listening: Listening, *, config: TagSpaceConfig, seed: int) -> TagSpace:
-    """Makes the space; deterministic in `seed`. Without any tag every vector is zero."""
+    """Makes the space; deterministic in `seed`. All zeros where no two items share a tag."""
     items = listening.plays.shape[1]
     tags = listening.item_tags
     vectors = np.zeros((items, config.dimensions), np.float32)
     if tags is None or min(tags.shape) <= config.dimensions or tags.nnz == 0:
         return TagSpace(vectors, config)
     rows = _tf_idf(tags)
+    if not rows.count_nonzero():
+        return TagSpace(vectors, config)
     left, values, _ = randomized_svd(rows, config.dimensions, random_state=seed, n_iter=4)
     vectors = (left * values**config.spread).astype(np.float32)
     known = (vectors != 0).any(axis=1)
