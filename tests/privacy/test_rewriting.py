@@ -1,6 +1,5 @@
 """What stays in a table's file after a deletion is said, and leaves as soon as it can."""
 
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,7 @@ from seda.database.regions import Region
 from seda.privacy.erasure import Places
 from seda.privacy.rewriting import at_once, rewrite_regions, standing
 from tests.privacy.full_world import NAME, ask_for_deletion, run_jobs
-from tests.serving.serving_world import Listener, World
+from tests.serving.serving_world import Listener, World, quiet
 
 # Other tests write on the same server, and hold back what may be dropped.
 HURRY = replace(at_once(64), lock=timedelta(milliseconds=50), older=timedelta(seconds=60), rounds=1)
@@ -38,19 +37,6 @@ def files_with(world: World, person: Listener) -> set[str]:
             )
             found.add(name)
     return found
-
-
-def quiet(world: World) -> None:
-    """Wait for whatever is open now, in any database: other tests share the server."""
-    for region in Region:
-        ((now,),) = world.sql("select pg_current_xact_id()::text", region=region)
-        for _ in range(2400):
-            if world.sql("select pg_snapshot_xmin(pg_current_snapshot()) > %s::xid8", now,
-                         region=region) == [(True,)]:  # fmt: skip
-                break
-            time.sleep(0.05)
-        else:
-            raise AssertionError("a transaction stayed open for two minutes")
 
 
 def tables(places: Places, region: Region = Region.GLOBAL):

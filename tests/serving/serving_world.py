@@ -1,6 +1,7 @@
 """A small world for the services' tests, written by SQL as the owner, and the API over it."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -337,6 +338,19 @@ class Api:
         response = await self.get(path, listener, **query)
         assert response.status_code == 200, response.text
         return response.json()
+
+
+def quiet(world: World) -> None:
+    """Wait for whatever is open now, in any database: other tests share the server."""
+    for region in Region:
+        ((now,),) = world.sql("select pg_current_xact_id()::text", region=region)
+        for _ in range(2400):
+            if world.sql("select pg_snapshot_xmin(pg_current_snapshot()) > %s::xid8", now,
+                         region=region) == [(True,)]:  # fmt: skip
+                break
+            time.sleep(0.05)
+        else:
+            raise AssertionError("a transaction stayed open for two minutes")
 
 
 @asynccontextmanager
