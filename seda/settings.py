@@ -146,7 +146,7 @@ class Settings(BaseSettings):
         ge=1,
         le=50,
         description="Connections of an API process to each region's database, beside the one that "
-        "records pages; more than its free processors make every request dearer.",
+        "records pages; more than the database has processors free make every request dearer.",
     )
     drain_seconds: float = Field(
         1.0,

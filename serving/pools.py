@@ -121,7 +121,7 @@ class Pools:
             _logger.warning("no %s connection is free", region)
             raise DatabaseUnavailableError(region) from problem
         try:
-            connection = await self._acquire(pool, region)
+            connection = await self._acquire(region)
             try:
                 yield connection
             except _CONNECTION_LOST as problem:
@@ -136,9 +136,9 @@ class Pools:
         finally:
             turns.release()
 
-    async def _acquire(self, pool: asyncpg.Pool, region: Region) -> asyncpg.Connection:
+    async def _acquire(self, region: Region) -> asyncpg.Connection:
         try:
-            return await pool.acquire()
+            return await self._pools[region].acquire()
         except (*_CONNECTION_LOST, asyncpg.PostgresError) as problem:
             _logger.warning("no %s connection: %s", region, type(problem).__name__)
             raise DatabaseUnavailableError(region) from problem
